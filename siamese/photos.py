@@ -39,12 +39,15 @@ UPRIGHT = {
 LYING = frozenset({5, 6, 7, 8})  # orientations that exchange height and width
 
 
+PhotoSource = str | Path | bytes | BinaryIO  # a path, the encoded bytes, or an open binary file
+
+
 class PhotoError(ValueError):
     """A photo that cannot be used; the message names the file, the fault and the remedy."""
 
 
 def open_photo(
-    source: str | Path | bytes | BinaryIO,
+    source: PhotoSource,
     *,
     at_least: tuple[int, int] | None = None,
     name: str | None = None,
@@ -88,7 +91,7 @@ def open_photo(
 
 
 def photo_size(
-    source: str | Path | bytes | BinaryIO,
+    source: PhotoSource,
     *,
     name: str | None = None,
     pixel_limit: int = PIXEL_LIMIT,
@@ -107,7 +110,7 @@ def photo_size(
 
 @contextmanager
 def _opened(
-    source: str | Path | bytes | BinaryIO, name: str | None, pixel_limit: int
+    source: PhotoSource, name: str | None, pixel_limit: int
 ) -> Iterator[tuple[Image.Image, str]]:
     """The photo with its header read and checked, and what to call it in errors."""
     called = name or _name_of(source)
@@ -134,7 +137,7 @@ def _opened(
         yield image, called
 
 
-def _readable(source: str | Path | bytes | BinaryIO, called: str) -> Path | BytesIO:
+def _readable(source: PhotoSource, called: str) -> Path | BytesIO:
     """What Pillow shall open: a path that is a non-empty file, or non-empty bytes in memory."""
     if isinstance(source, (str, Path)):
         path = Path(source)
@@ -157,7 +160,7 @@ def _readable(source: str | Path | bytes | BinaryIO, called: str) -> Path | Byte
     return readable
 
 
-def _name_of(source: str | Path | bytes | BinaryIO) -> str:
+def _name_of(source: PhotoSource) -> str:
     """The path of a file, or "photo" where there is none."""
     if isinstance(source, (str, Path)):
         return str(source).replace("\0", "\\0") or "photo"
