@@ -1,0 +1,163 @@
+"""Backgrounds behind people, and the camera that turns a canvas into a photo."""
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.rendered_textures import Image
+
+SCENES = ("studio", "white", "indoor", "street", "foliage", "shop", "colours")
+SCENE_WEIGHTS = (0.2, 0.1, 0.18, 0.22, 0.13, 0.09, 0.08)
+
+
+def draw_scene(random: np.random.Generator, canvas: tuple[int, int]) -> Image:
+    """A background, uint8 RGB of (height, width); drawn at half size and enlarged: out of focus."""
+    height, width = canvas[0] // 2, canvas[1] // 2
+    scene = str(random.choice(SCENES, p=SCENE_WEIGHTS))
+    image = SCENE_DRAWERS[scene](random, height, width)
+    if scene in ("indoor", "street", "foliage", "shop", "colours"):
+        size = int(random.choice((1, 3, 5, 9)))
+        image = cv2.blur(image, (size, size))
+    return cv2.resize(image, (canvas[1], canvas[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _colour(random: np.random.Generator, low: int = 40, high: int = 230) -> tuple[int, int, int]:
+    """A random, not too loud colour."""
+    grey = random.uniform(low, high)
+    red, green, blue = np.clip(grey + random.normal(0, 28, 3), 0, 255).astype(int)
+    return int(red), int(green), int(blue)
+
+
+def _filled(height: int, width: int, colour: tuple[int, int, int]) -> Image:
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = colour
+    return image
+
+
+def _studio(random: np.random.Generator, height: int, width: int) -> Image:
+    corners = np.array([_colour(random, 110, 245)], np.float32).repeat(4, 0).reshape(2, 2, 3)
+    corners += random.normal(0, 14, (2, 2, 1)).astype(np.float32)
+    corners = np.clip(corners, 0, 255).astype(np.uint8)
+    return cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _white(random: np.random.Generator, height: int, width: int) -> Image:
+    return _filled(height, width, (int(random.uniform(232, 255)),) * 3)
+
+
+def _indoor(random: np.random.Generator, height: int, width: int) -> Image:
+    image = _filled(height, width, _colour(random, 120, 240))
+    floor = int(height * random.uniform(0.7, 0.95))
+    image[floor:] = _colour(random, 50, 180)
+    cv2.line(image, (0, floor), (width, floor), _colour(random, 150, 250), 3)
+    for _ in range(int(random.integers(1, 5))):
+        x, y = int(random.integers(-20, width)), int(random.integers(-10, floor))
+        w, h = random.integers(20, 90, 2)
+        cv2.rectangle(image, (x, y), (x + int(w), y + int(h)), _colour(random, 60, 250), -1)
+        cv2.rectangle(image, (x, y), (x + int(w), y + int(h)), _colour(random, 30, 120), 2)
+    return image
+
+
+def _street(random: np.random.Generator, height: int, width: int) -> Image:
+    image = _filled(height, width, _colour(random, 150, 240))
+    ground = int(height * random.uniform(0.6, 0.9))
+    x = -int(random.integers(0, 40))
+    while x < width:
+        w, top = int(random.integers(35, 90)), int(random.integers(-40, ground // 2 + 10))
+        wall = _colour(random, 60, 210)
+        cv2.rectangle(image, (x, top), (x + w, ground), wall, -1)
+        glass = tuple(int(c * random.uniform(0.4, 0.7)) for c in wall)
+        step = int(random.integers(12, 24))
+        for wx in range(x + 5, x + w - 6, step):
+            for wy in range(top + 6, ground - 10, step + 6):
+                cv2.rectangle(image, (wx, wy), (wx + step // 2, wy + step // 2 + 4), glass, -1)
+        x += w
+    image[ground:] = _colour(random, 70, 170)
+    for _ in range(int(random.integers(0, 4))):  # cars and passers-by
+        x, size = int(random.integers(0, width)), int(random.integers(8, 26))
+        cv2.ellipse(image, (x, ground), (size, size // 2), 0, 0, 360, _colour(random, 20, 220), -1)
+    return image
+
+
+def _foliage(random: np.random.Generator, height: int, width: int) -> Image:
+    coarse = random.random((9, 7, 1)).astype(np.float32)
+    fine = random.random((48, 36, 1)).astype(np.float32)
+    size = (width, height)
+    field = 0.6 * cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC) + 0.4 * cv2.resize(
+        fine, size, interpolation=cv2.INTER_LINEAR
+    )
+    green = np.array((random.uniform(70, 190), random.uniform(110, 190), random.uniform(40, 100)))
+    image = np.clip(field[..., None] * green * 1.5, 0, 255).astype(np.uint8)
+    if random.random() < 0.5:
+        image[int(height * random.uniform(0.7, 0.95)) :] = _colour(random, 80, 180)
+    return image
+
+
+def _shop(random: np.random.Generator, height: int, width: int) -> Image:
+    image = _filled(height, width, _colour(random, 140, 240))
+    for top in (int(height * 0.12), int(height * 0.56)):
+        x = int(random.integers(0, 10))
+        while x < width:
+            w = int(random.integers(4, 11))
+            bottom = top + int(height * random.uniform(0.22, 0.36))
+            cv2.rectangle(image, (x, top), (x + w, bottom), _colour(random, 20, 240), -1)
+            x += w + 1
+        cv2.line(image, (0, top - 2), (width, top - 2), (90, 90, 92), 2)
+    return image
+
+
+def _colours(random: np.random.Generator, height: int, width: int) -> Image:
+    image = _filled(height, width, _colour(random))
+    for _ in range(int(random.integers(4, 12))):
+        points = random.uniform((-20, -20), (width + 20, height + 20), (4, 2)).astype(np.int32)
+        colour = tuple(int(c) for c in random.integers(10, 250, 3))
+        cv2.fillPoly(image, [points], colour)
+    return image
+
+
+SCENE_DRAWERS = {
+    "studio": _studio,
+    "white": _white,
+    "indoor": _indoor,
+    "street": _street,
+    "foliage": _foliage,
+    "shop": _shop,
+    "colours": _colours,
+}
+
+
+@lru_cache(maxsize=1)
+def _grain() -> NDArray[np.float32]:
+    """A bank of sensor noise; photos take windows of it."""
+    return np.random.default_rng(7).standard_normal((512, 448, 3)).astype(np.float32)
+
+
+def develop(
+    random: np.random.Generator, canvas: Image, size: tuple[int, int], studio: bool
+) -> Image:
+    """The photo: roll of the camera, half size, light, white balance and grain; uint8 RGB."""
+    height, width = size
+    roll = float(random.normal(0, 2.0 if studio else 1.5))
+    zoom = 0.5 * (1.0 if studio else random.uniform(1.0, 1.06))
+    matrix = cv2.getRotationMatrix2D((canvas.shape[1] / 2, canvas.shape[0] / 2), roll, zoom)
+    matrix[:, 2] += np.array((width - canvas.shape[1], height - canvas.shape[0])) / 2
+    border = cv2.BORDER_REPLICATE
+    photo = cv2.warpAffine(
+        canvas, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border
+    )
+    if studio:
+        gain = random.uniform(0.97, 1.03) * (1 + random.normal(0, 0.01, 3))
+        corners = np.ones((2, 2, 3), np.float32) * gain
+        noise = 1.0
+    else:
+        gain = random.uniform(0.68, 1.22) * (1 + random.normal(0, 0.06, 3))
+        corners = random.uniform(0.82, 1.18, (2, 2, 1)) * gain
+        noise = random.uniform(1.0, 7.0)
+    light = cv2.resize(corners.astype(np.float32), (width, height))
+    top, left = (int(v) for v in random.integers(0, 256, 2))
+    grain = _grain()[top : top + height, left % 256 : left % 256 + width]
+    lit = cv2.multiply(photo, light, dtype=cv2.CV_32F)
+    lifted = 0.0 if studio else random.uniform(-6, 22)
+    return cv2.add(cv2.addWeighted(lit, 1.0, grain, noise, lifted), 0.0, dtype=cv2.CV_8U)
