@@ -1,1 +1,5 @@
-"""Manifests and batches; shadows Hugging Face's `datasets` when run from the root: never put it into a wheel under this name."""
+"""Manifests and training batches.
+
+Shadows Hugging Face's `datasets` when run from the repository root: must not be put into a wheel
+under that name.
+"""

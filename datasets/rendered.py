@@ -6,113 +6,26 @@ Every photo depends on (seed, product, photo) alone, so that counts and workers 
 import argparse
 import json
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from itertools import repeat
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from datasets.rendered_figures import SIDES, Figure, flat_figure, posed_figure
-from datasets.rendered_garments import BOTTOMS, TOPS, Garment, design_garment, random_garment
-from datasets.rendered_people import (
-    draw_arm,
-    draw_back_hair,
-    draw_body,
-    draw_front_hair,
-    draw_hand_bag,
-    draw_head,
-    draw_person,
-    draw_phone,
-    draw_strap,
-)
-from datasets.rendered_scenes import develop, draw_scene
-from datasets.rendered_textures import Image
-from datasets.rendered_wear import draw_front, draw_legs, draw_sleeve, wear
+from datasets.rendered_brushes import Image
+from datasets.rendered_photos import draw_person_photo, draw_product_photo
 
-RENDERER_VERSION = 1
-HEIGHT, WIDTH = 256, 192
-CANVAS = (2 * HEIGHT, 2 * WIDTH)
+__all__ = ["draw_person_photo", "draw_product_photo", "draw_sheet", "write_rendered_dataset"]
+
+RENDERER_VERSION = 2
 PHOTOS_PER_PRODUCT = 100  # image numbers set aside per product; number 0 is the product photo
 JPEG_QUALITY = 90
 STARTED, FINISHED = "rendered.started.json", "rendered.json"
-
-
-def draw_product_photo(product: int, seed: int = 0) -> Image:
-    """The garment alone, laid flat on near-white: uint8 (256, 192, 3) RGB.
-
-    Raises ValueError for a negative product or seed.
-    """
-    garment = design_garment(product, seed)
-    random = np.random.default_rng([seed, product, 2])
-    canvas = np.full((*CANVAS, 3), int(random.uniform(240, 255)), np.uint8)
-    figure = _lay(random, garment)
-    wear(canvas, figure, garment, random)
-    return develop(random, canvas, (HEIGHT, WIDTH), studio=True)
-
-
-def _lay(random: np.random.Generator, garment: Garment) -> Figure:
-    """The flat figure that fills the picture with this garment."""
-    top = 66.0 if garment.kind in BOTTOMS else -9.0
-    reach = 32 + garment.flare + 26 * garment.sleeve
-    bottom = max(garment.hem, 78 if garment.sleeve > 0.7 else 0) + 5
-    return flat_figure(random, CANVAS, top, bottom, reach)
-
-
-def draw_person_photo(product: int, photo: int, seed: int = 0) -> Image:
-    """Photo number `photo` (>= 1) of a person wearing the garment: uint8 (256, 192, 3) RGB.
-
-    Raises ValueError for a negative product, photo or seed.
-    """
-    garment = design_garment(product, seed)
-    random = np.random.default_rng([seed, product, 3, photo])
-    canvas = draw_scene(random, CANVAS)
-    figure = posed_figure(random, CANVAS, lower=garment.kind in BOTTOMS)
-    person = draw_person(random)
-    outfit = _dress_up(random, garment)
-    draw_back_hair(canvas, figure, person)
-    for side in SIDES:
-        if side not in figure.arms_in_front:
-            draw_arm(canvas, figure, person, side)
-    draw_body(canvas, figure, person)
-    for worn in outfit:
-        if worn.kind in ("trousers", "shorts"):
-            draw_legs(canvas, figure, worn)
-        for side in SIDES:
-            if side not in figure.arms_in_front and worn.sleeve:
-                draw_sleeve(canvas, figure, worn, side)
-        draw_front(canvas, figure, worn, random)
-    for side in figure.arms_in_front:
-        draw_arm(canvas, figure, person, side)
-        for worn in outfit:
-            if worn.sleeve:
-                draw_sleeve(canvas, figure, worn, side)
-    draw_head(canvas, figure, person)
-    draw_front_hair(canvas, figure, person, random)
-    if figure.pose == "shoulder bag":
-        draw_strap(canvas, figure, person)
-    elif figure.pose == "bag in hand":
-        draw_hand_bag(canvas, figure, person)
-    elif figure.pose == "phone":
-        draw_phone(canvas, figure)
-    return develop(random, canvas, (HEIGHT, WIDTH), studio=False)
-
-
-def _dress_up(random: np.random.Generator, garment: Garment) -> list[Garment]:
-    """The garment and what else the person wears, inner layers first."""
-    if garment.kind == "dress":
-        return [garment]
-    kinds = TOPS[:6] if garment.kind in BOTTOMS else BOTTOMS
-    other = random_garment(random, str(random.choice(kinds)))
-    if random.random() < 0.7:
-        other = replace(other, pattern="solid", print_kind="none")
-    if garment.kind in BOTTOMS:
-        return [replace(other, hem=min(other.hem, 78.0), flare=0.0), garment]
-    return [other, garment]
 
 
 def write_rendered_dataset(
@@ -156,18 +69,30 @@ def write_rendered_dataset(
 
 
 def _is_finished(folder: Path, parameters: dict[str, object]) -> bool:
-    """Whether the folder holds just this data set; ValueError if it holds another one."""
+    """Whether the folder holds just this data set; ValueError if it holds something else."""
     for marker in (folder / FINISHED, folder / STARTED):
         if not marker.exists():
             continue
-        found = json.loads(marker.read_text())
+        found = _read_marker(marker)
         if found != parameters:
             raise ValueError(
                 f"{marker} says that this folder was drawn with {found}, not {parameters}: "
                 f"choose another folder or delete {folder}"
             )
         return marker.name == FINISHED
+    if folder.is_dir() and any(folder.glob("PID*.jpg")):
+        raise ValueError(
+            f"{folder} holds photos that were not drawn here (it has no {FINISHED}): "
+            "choose another folder"
+        )
     return False
+
+
+def _read_marker(marker: Path) -> object:
+    try:
+        return json.loads(marker.read_text())
+    except ValueError as error:
+        raise ValueError(f"{marker} is damaged ({error}): delete it and {marker.parent}") from error
 
 
 def _run(tasks: list[tuple[Path, int, tuple[int, int], int]], workers: int) -> Iterator[None]:
@@ -175,8 +100,21 @@ def _run(tasks: list[tuple[Path, int, tuple[int, int], int]], workers: int) -> I
         yield from map(_draw_product, tasks)
         return
     # spawn: forking a process that already runs torch threads can deadlock
-    with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker) as pool:
         yield from pool.map(_draw_product, tasks, chunksize=8)
+
+
+def _prepare_worker() -> None:
+    """One core per worker; and a worker ends with its parent, even one that was killed."""
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _draw_product(task: tuple[Path, int, tuple[int, int], int]) -> None:
@@ -222,8 +160,9 @@ def draw_sheet(products: int, seed: int = 0, photos: int = 5, first: int = 0) ->
     for product in range(first, first + products):
         people = [draw_person_photo(product, photo, seed) for photo in range(1, photos + 1)]
         rows.append(np.concatenate([draw_product_photo(product, seed), *people], axis=1))
-    pairs = [np.concatenate(rows[i : i + 2], axis=1) for i in range(0, len(rows) - 1, 2)]
-    return np.concatenate(pairs)
+    if len(rows) % 2:
+        rows.append(np.full_like(rows[0], 255))
+    return np.concatenate([np.concatenate(rows[i : i + 2], axis=1) for i in range(0, len(rows), 2)])
 
 
 def main() -> None:

@@ -7,11 +7,10 @@ Body units: the neck is at (0, 0), y points down, a person is about 233 units ta
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
+from datasets.rendered_brushes import Points
 
-SHOULDER_Y, CHEST_Y, WAIST_Y, HIP_Y, CROTCH_Y = 5.0, 26.0, 55.0, 82.0, 94.0
+SHOULDER_Y, CHEST_Y, WAIST_Y, HIP_Y, CROTCH_Y = 6.0, 26.0, 55.0, 82.0, 94.0
 UPPER_ARM, FORE_ARM = 37.0, 33.0
 SIDES = (-1, 1)
 
@@ -49,13 +48,15 @@ class Figure:
 
     def shift(self, y: Points) -> Points:
         """Sideways shift of the body's middle at height y."""
-        curve = np.sin(np.clip(y / HIP_Y, 0, 1.6) * np.pi / 1.0)
-        return -self.lean * (y - HIP_Y) + self.bend * np.where(y < HIP_Y, curve, 0.3 * curve)
+        curve = np.sin(np.minimum(np.maximum(y, 0.0) * (np.pi / HIP_Y), 1.6 * np.pi))
+        curve[y > HIP_Y] *= 0.3
+        return self.bend * curve - self.lean * (y - HIP_Y)
 
     def place(self, points: Points) -> Points:
         """Body points (N, 2) to canvas pixels (N, 2)."""
-        x = self.origin[0] + self.scale * (points[:, 0] + self.shift(points[:, 1]))
-        return np.stack((x, self.origin[1] + self.scale * points[:, 1]), axis=1)
+        placed = points * self.scale + self.origin
+        placed[:, 0] += self.scale * self.shift(points[:, 1])
+        return placed
 
     def half_width(self, y: Points) -> Points:
         """Half width of the body at height y (units)."""
@@ -64,33 +65,34 @@ class Figure:
 
 
 def flat_figure(
-    random: np.random.Generator, canvas: tuple[int, int], top: float, bottom: float, reach: float
+    random: np.random.Generator,
+    canvas: tuple[int, int],
+    heights: tuple[float, float],
+    half_width: float,
+    sleeve: float,
 ) -> Figure:
-    """A symmetrical lay that shows body heights `top`..`bottom` and `reach` units to each side.
+    """A symmetrical lay that fills the canvas (height, width) with a garment.
 
-    canvas: height and width in pixels.
+    heights: body heights from..to that it covers; half_width: its reach to a side without
+    sleeves; sleeve: share of the arm that its sleeves cover.
     """
-    height, width = canvas
-    scale = min(height * 0.9 / (bottom - top), width * 0.47 / reach) * random.uniform(0.9, 1.0)
+    spread = random.uniform(0.24, 0.42) + 0.006 * max(0.0, half_width - 28)
+    reach = max(half_width, 30 + 70 * sleeve * np.sin(spread) + 6 * (sleeve > 0))
+    top, bottom = heights[0], max(heights[1], 12 + 70 * sleeve * np.cos(spread) + 4)
+    fit = min(canvas[0] * 0.94 / (bottom - top), canvas[1] * 0.48 / reach)
+    scale = min(fit * random.uniform(0.88, 1.0), 4.2)
     origin = (
-        width / 2 + random.uniform(-0.02, 0.02) * width,
-        height / 2 - scale * (top + bottom) / 2,
+        canvas[1] * random.uniform(0.49, 0.51),
+        canvas[0] * random.uniform(0.49, 0.51) - scale * (top + bottom) / 2,
     )
-    spread = random.uniform(0.32, 0.5)
     arms, legs = {}, {}
     for side in SIDES:
-        shoulder = np.array((side * 25.0, SHOULDER_Y + 5))
+        shoulder = np.array((side * 21.5, SHOULDER_Y + 7.0))
         down = np.array((side * np.sin(spread), np.cos(spread)))
         arms[side] = np.stack((shoulder, shoulder + UPPER_ARM * down, shoulder + 70 * down))
-        legs[side] = np.array(((side * 12.5, HIP_Y), (side * 15.5, 138.0), (side * 17.5, 188.0)))
-    return Figure(
-        scale,
-        origin,
-        flat=True,
-        half_widths=(28.0, 26.5, 25.0, 25.5),
-        arms=arms,
-        legs=legs,
-    )
+        legs[side] = np.array(((side * 12.5, HIP_Y), (side * 14.0, 138.0), (side * 16.0, 188.0)))
+    half_widths = (27.0, 25.5, 24.0, 25.5)
+    return Figure(scale, origin, flat=True, half_widths=half_widths, arms=arms, legs=legs)
 
 
 def posed_figure(random: np.random.Generator, canvas: tuple[int, int], lower: bool) -> Figure:
@@ -154,10 +156,10 @@ def _pose_arms(
 ) -> tuple[dict[int, Points], tuple[int, ...]]:
     """Shoulder, elbow and wrist per side, and which arms lie over the torso."""
     arms: dict[int, Points] = {}
-    shoulder_x = half_widths[0] - 3.0
+    shoulder_x = half_widths[0] - 5.0
     busy = 1 if random.random() < 0.5 else -1  # the side that does something one-handed
     for side in SIDES:
-        start = np.array((side * shoulder_x, SHOULDER_Y + 4.5))
+        start = np.array((side * shoulder_x, SHOULDER_Y + 7.0))
         jitter = random.uniform(-0.06, 0.06)
         upper, fore = _arm_angles(random, pose, side == busy)
         arms[side] = _limb(
@@ -194,9 +196,8 @@ def _arm_angles(random: np.random.Generator, pose: str, busy: bool) -> tuple[flo
 def _pose_legs(random: np.random.Generator, hip: float) -> dict[int, Points]:
     """Hip, knee and ankle per side."""
     legs = {}
-    cross = random.random() < 0.15
     for side in SIDES:
         start = np.array((side * hip * 0.52, HIP_Y + 2))
-        out = random.uniform(-0.02, 0.12) if not cross else random.uniform(-0.12, -0.06)
-        legs[side] = _limb(start, (side * out, 53.0), (side * (out - 0.05), 50.0))
+        out = random.uniform(-0.01, 0.15)
+        legs[side] = _limb(start, (side * out, 53.0), (side * (out - random.uniform(0, 0.1)), 50.0))
     return legs

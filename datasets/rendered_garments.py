@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
-Colour = tuple[int, int, int]
+from datasets.rendered_brushes import Colour
+
 Choice = TypeVar("Choice")
 
 TOPS = ("t-shirt", "long-sleeve", "shirt", "tank", "hoodie", "sweater", "jacket")
@@ -33,7 +34,8 @@ PALETTE: dict[str, Colour] = {
 }
 PALETTE_WEIGHTS = (0.20, 0.17, 0.12, 0.10, 0.07, 0.10, 0.06, 0.05, 0.03, 0.04, 0.03, 0.03)
 ACCENTS: tuple[Colour, ...] = (
-    *PALETTE.values(),
+    PALETTE["red"],
+    PALETTE["pink"],
     (246, 214, 70),
     (240, 122, 48),
     (58, 150, 92),
@@ -77,10 +79,14 @@ PATTERN_WEIGHTS = (
     0.03,
 )
 PRINTS = ("none", "word", "number", "emblem", "band", "picture")
+# fmt: off
 WORDS = (
-    "NOVA LOVE PARIS WILD OCEAN RIO SURF HELLO ROCK TOKYO PEACE VIBE MOON LUNA SUN BLUE ALPHA "
-    "JAZZ CLUB TEAM KIND GOOD BOLD FREE DREAM URBAN MIAMI POLO COOL YES ZEN OSLO ROMA BERLIN SKY"
-).split()
+    "NOVA", "LOVE", "PARIS", "WILD", "OCEAN", "RIO", "SURF", "HELLO", "ROCK", "TOKYO", "PEACE",
+    "VIBE", "MOON", "LUNA", "SUN", "BLUE", "ALPHA", "JAZZ", "CLUB", "TEAM", "KIND", "GOOD",
+    "BOLD", "FREE", "DREAM", "URBAN", "MIAMI", "POLO", "COOL", "YES", "ZEN", "OSLO", "ROMA",
+    "BERLIN", "SKY",
+)
+# fmt: on
 EMBLEMS = ("circle", "ring", "star", "heart", "triangle", "diamond", "bolt", "cross", "flower")
 NECKLINES = ("crew", "v", "scoop", "boat", "square")
 
@@ -187,9 +193,12 @@ def _pick(
 
 
 def _contrasting(random: np.random.Generator, base: Colour) -> Colour:
-    """An accent that can be seen on `base`."""
+    """A colour that can be seen on `base`; mostly a popular one, so that products share it."""
     while True:
-        accent = ACCENTS[int(random.integers(len(ACCENTS)))]
+        if random.random() < 0.65:
+            accent = _pick(random, tuple(PALETTE.values()), PALETTE_WEIGHTS)
+        else:
+            accent = ACCENTS[int(random.integers(len(ACCENTS)))]
         if sum(abs(a - b) for a, b in zip(accent, base, strict=True)) > 130:
             return accent
 
@@ -197,7 +206,7 @@ def _contrasting(random: np.random.Generator, base: Colour) -> Colour:
 def _draw_print_kind(random: np.random.Generator, kind: str, pattern: str) -> str:
     if kind in BOTTOMS:
         return "none"
-    chance = 0.55 if pattern in ("solid", "colour blocks", "gradient") else 0.12
+    chance = 0.75 if pattern in ("solid", "colour blocks", "gradient") else 0.18
     chance *= {"shirt": 0.2, "jacket": 0.4, "dress": 0.4}.get(kind, 1.0)
     if random.random() > chance:
         return "none"
@@ -219,11 +228,11 @@ def _draw_cut(random: np.random.Generator, kind: str) -> dict[str, object]:
         "neckline": NECKLINES[int(random.choice(5, p=(0.42, 0.2, 0.18, 0.1, 0.1)))],
         "neck_depth": uniform(0, 10),
         "hem": uniform(72, 100),
-        "hem_curve": float(random.choice((0.0, 0.0, 5.0, -5.0))),
+        "hem_curve": float(random.choice((0.0, 0.0, 5.0, 9.0, -3.0))),
         "ease": uniform(1.02, 1.3),
         "flare": float(random.choice((0.0, 0.0, 4.0, 9.0))),
         "sleeve": 0.0,
-        "sleeve_width": uniform(1.0, 1.35),
+        "sleeve_width": uniform(0.95, 1.3),
     }
     special: dict[str, dict[str, object]] = {
         "t-shirt": {"sleeve": uniform(0.2, 0.5)},
@@ -233,13 +242,13 @@ def _draw_cut(random: np.random.Generator, kind: str) -> dict[str, object]:
             "neckline": "collar",
             "ease": uniform(1.1, 1.35),
         },
-        "tank": {"hem": uniform(60, 94)},
+        "tank": {"hem": uniform(60, 94), "ease": uniform(1.0, 1.14)},
         "hoodie": {"sleeve": 1.0, "neckline": "hood", "ease": uniform(1.15, 1.4), "flare": 0.0},
         "sweater": {
             "sleeve": uniform(0.8, 1.0),
             "neckline": str(random.choice(("turtle", "turtle", "crew", "v", "boat"))),
             "ease": uniform(1.1, 1.4),
-            "sleeve_width": uniform(1.1, 1.5),
+            "sleeve_width": uniform(1.05, 1.4),
         },
         "jacket": {
             "sleeve": uniform(0.85, 1.0),

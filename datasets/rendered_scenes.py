@@ -1,15 +1,12 @@
 """Backgrounds behind people, and the camera that turns a canvas into a photo."""
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from datasets.rendered_textures import Image
+from datasets.rendered_brushes import Colour, Image, as_colour, grain, shade
 
 SCENES = ("studio", "white", "indoor", "street", "foliage", "shop", "colours")
-SCENE_WEIGHTS = (0.2, 0.1, 0.18, 0.22, 0.13, 0.09, 0.08)
+SCENE_WEIGHTS = (0.22, 0.1, 0.18, 0.22, 0.14, 0.1, 0.04)
 
 
 def draw_scene(random: np.random.Generator, canvas: tuple[int, int]) -> Image:
@@ -19,18 +16,22 @@ def draw_scene(random: np.random.Generator, canvas: tuple[int, int]) -> Image:
     image = SCENE_DRAWERS[scene](random, height, width)
     if scene in ("indoor", "street", "foliage", "shop", "colours"):
         size = int(random.choice((1, 3, 5, 9)))
-        image = cv2.blur(image, (size, size))
-    return cv2.resize(image, (canvas[1], canvas[0]), interpolation=cv2.INTER_LINEAR)
+        image = np.asarray(cv2.blur(image, (size, size)), np.uint8)
+    return _enlarged(image, canvas[0], canvas[1])
 
 
-def _colour(random: np.random.Generator, low: int = 40, high: int = 230) -> tuple[int, int, int]:
+def _colour(random: np.random.Generator, low: int = 40, high: int = 230) -> Colour:
     """A random, not too loud colour."""
     grey = random.uniform(low, high)
-    red, green, blue = np.clip(grey + random.normal(0, 28, 3), 0, 255).astype(int)
-    return int(red), int(green), int(blue)
+    return as_colour(grey + random.normal(0, 17, 3))
 
 
-def _filled(height: int, width: int, colour: tuple[int, int, int]) -> Image:
+def _enlarged(image: Image, height: int, width: int) -> Image:
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)
+
+
+def _filled(height: int, width: int, colour: Colour) -> Image:
     image = np.empty((height, width, 3), np.uint8)
     image[:] = colour
     return image
@@ -39,8 +40,7 @@ def _filled(height: int, width: int, colour: tuple[int, int, int]) -> Image:
 def _studio(random: np.random.Generator, height: int, width: int) -> Image:
     corners = np.array([_colour(random, 110, 245)], np.float32).repeat(4, 0).reshape(2, 2, 3)
     corners += random.normal(0, 14, (2, 2, 1)).astype(np.float32)
-    corners = np.clip(corners, 0, 255).astype(np.uint8)
-    return cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
+    return _enlarged(np.clip(corners, 0, 255).astype(np.uint8), height, width)
 
 
 def _white(random: np.random.Generator, height: int, width: int) -> Image:
@@ -68,7 +68,7 @@ def _street(random: np.random.Generator, height: int, width: int) -> Image:
         w, top = int(random.integers(35, 90)), int(random.integers(-40, ground // 2 + 10))
         wall = _colour(random, 60, 210)
         cv2.rectangle(image, (x, top), (x + w, ground), wall, -1)
-        glass = tuple(int(c * random.uniform(0.4, 0.7)) for c in wall)
+        glass = shade(wall, random.uniform(0.4, 0.7))
         step = int(random.integers(12, 24))
         for wx in range(x + 5, x + w - 6, step):
             for wy in range(top + 6, ground - 10, step + 6):
@@ -88,7 +88,8 @@ def _foliage(random: np.random.Generator, height: int, width: int) -> Image:
     field = 0.6 * cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC) + 0.4 * cv2.resize(
         fine, size, interpolation=cv2.INTER_LINEAR
     )
-    green = np.array((random.uniform(70, 190), random.uniform(110, 190), random.uniform(40, 100)))
+    leaf = random.uniform(110, 190)
+    green = np.array((leaf * random.uniform(0.45, 0.95), leaf, leaf * random.uniform(0.3, 0.6)))
     image = np.clip(field[..., None] * green * 1.5, 0, 255).astype(np.uint8)
     if random.random() < 0.5:
         image[int(height * random.uniform(0.7, 0.95)) :] = _colour(random, 80, 180)
@@ -112,8 +113,7 @@ def _colours(random: np.random.Generator, height: int, width: int) -> Image:
     image = _filled(height, width, _colour(random))
     for _ in range(int(random.integers(4, 12))):
         points = random.uniform((-20, -20), (width + 20, height + 20), (4, 2)).astype(np.int32)
-        colour = tuple(int(c) for c in random.integers(10, 250, 3))
-        cv2.fillPoly(image, [points], colour)
+        cv2.fillPoly(image, [points], as_colour(random.integers(30, 235, 3)))
     return image
 
 
@@ -128,36 +128,29 @@ SCENE_DRAWERS = {
 }
 
 
-@lru_cache(maxsize=1)
-def _grain() -> NDArray[np.float32]:
-    """A bank of sensor noise; photos take windows of it."""
-    return np.random.default_rng(7).standard_normal((512, 448, 3)).astype(np.float32)
-
-
 def develop(
     random: np.random.Generator, canvas: Image, size: tuple[int, int], studio: bool
 ) -> Image:
-    """The photo: roll of the camera, half size, light, white balance and grain; uint8 RGB."""
+    """The photo: roll of the camera, half size, light, white balance and grain; uint8 RGB.
+
+    size: height and width of the photo; studio: even light and a steady camera.
+    """
     height, width = size
     roll = float(random.normal(0, 2.0 if studio else 1.5))
     zoom = 0.5 * (1.0 if studio else random.uniform(1.0, 1.06))
-    matrix = cv2.getRotationMatrix2D((canvas.shape[1] / 2, canvas.shape[0] / 2), roll, zoom)
+    centre = (canvas.shape[1] / 2, canvas.shape[0] / 2)
+    matrix = np.array(cv2.getRotationMatrix2D(centre, roll, zoom), np.float64)
     matrix[:, 2] += np.array((width - canvas.shape[1], height - canvas.shape[0])) / 2
-    border = cv2.BORDER_REPLICATE
-    photo = cv2.warpAffine(
-        canvas, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border
-    )
+    photo = cv2.warpAffine(canvas, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    corners = np.ones((2, 2, 1))
     if studio:
         gain = random.uniform(0.97, 1.03) * (1 + random.normal(0, 0.01, 3))
-        corners = np.ones((2, 2, 3), np.float32) * gain
-        noise = 1.0
+        noise, lifted = 1.0, 0.0
     else:
-        gain = random.uniform(0.68, 1.22) * (1 + random.normal(0, 0.06, 3))
-        corners = random.uniform(0.82, 1.18, (2, 2, 1)) * gain
-        noise = random.uniform(1.0, 7.0)
-    light = cv2.resize(corners.astype(np.float32), (width, height))
-    top, left = (int(v) for v in random.integers(0, 256, 2))
-    grain = _grain()[top : top + height, left % 256 : left % 256 + width]
+        gain = random.uniform(0.74, 1.14) * (1 + random.normal(0, 0.055, 3))
+        corners = random.uniform(0.84, 1.14, (2, 2, 1))
+        noise, lifted = random.uniform(1.0, 6.0), random.uniform(-4, 22)
+    light = cv2.resize((corners * gain).astype(np.float32), (width, height))
     lit = cv2.multiply(photo, light, dtype=cv2.CV_32F)
-    lifted = 0.0 if studio else random.uniform(-6, 22)
-    return cv2.add(cv2.addWeighted(lit, 1.0, grain, noise, lifted), 0.0, dtype=cv2.CV_8U)
+    noisy = cv2.addWeighted(lit, 1.0, grain(random, height, width), noise, lifted)
+    return noisy.clip(0, 255).astype(np.uint8)
