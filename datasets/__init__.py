@@ -1,5 +1,5 @@
-"""Manifests and training batches.
+"""Manifests and training batches, from any data set.
 
-Shadows Hugging Face's `datasets` when run from the repository root: must not be put into a wheel
-under that name.
+This package shadows Hugging Face's package `datasets` when run from the repository root: it must
+never be put into a wheel under this name, and no dependency of ours may import theirs.
 """

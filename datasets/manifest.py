@@ -31,6 +31,7 @@ __all__ = [
     "ROLES",
     "SPLITS",
     "ManifestError",
+    "absolute_paths",
     "boxes_of",
     "describe_faults",
     "drop_broken_photos",
@@ -51,7 +52,7 @@ class ManifestError(ValueError):
     """A data set or manifest that cannot be used; the message says where, why and the remedy."""
 
 
-def make_manifest(columns: Mapping[str, Any]) -> pd.DataFrame:
+def make_manifest(columns: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
     """A table with the manifest's columns in their order and as text; attributes follow.
 
     Args:
@@ -85,12 +86,16 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
         )
     if frame.empty:
         raise ManifestError(f"{path}: has no rows; list at least one photo")
-    folder = os.path.abspath(path.parent)
-    frame = make_manifest({str(name): frame[name] for name in frame})
-    frame["path"] = frame["path"].map(
-        lambda photo: os.path.normpath(os.path.join(folder, photo)), na_action="ignore"
+    return absolute_paths(make_manifest(frame), path.parent)
+
+
+def absolute_paths(frame: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
+    """The manifest with paths relative to `folder` made absolute."""
+    root = os.path.abspath(folder)
+    paths = frame["path"].map(
+        lambda photo: os.path.normpath(os.path.join(root, photo)), na_action="ignore"
     )
-    return frame
+    return frame.assign(path=paths)
 
 
 def read_csv_as_text(path: str | Path) -> pd.DataFrame:

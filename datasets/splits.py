@@ -35,9 +35,10 @@ def split_by_product(
 ) -> pd.DataFrame:
     """Give every product, with all its photos, to one split.
 
-    Products are ordered by a hash of the seed and their id, so that the split neither depends on
-    the order of the rows nor is turned over when products are added: of those that were there,
-    about as many move as products were added to the held-out splits.
+    Products are ordered by a hash of the seed and their id, and the first of them are held out.
+    So the split does not depend on the order of the rows, and is not turned over when products
+    are added: without groups, an added product moves at most one other out of the test and one
+    out of the validation split, and none from train into them.
 
     Args:
         frame: a manifest; a split column is replaced.
@@ -101,10 +102,11 @@ def keep_photos_in_one_split(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     for key in ("product_id", "path"):
         ranks = kept["split"].map(rank)
         kept = kept[ranks == ranks.groupby(kept[key]).transform("max")]
-    return without_unshown_products(kept, frame), len(frame) - len(kept)
+    kept = _without_unshown_products(kept, frame)
+    return kept, len(frame) - len(kept)
 
 
-def without_unshown_products(kept: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+def _without_unshown_products(kept: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     """The rows whose product has a product photo left, if it had one in `before`."""
     had = set(before.loc[before["role"] == "product", "product_id"])
     has = set(kept.loc[kept["role"] == "product", "product_id"])

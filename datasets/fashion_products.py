@@ -1,0 +1,82 @@
+"""Fashion Product Images: catalog photos of all kinds with labels; no photos of wearers."""
+
+import csv
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from datasets.checks import contents_of
+from datasets.layout import find_path, found_in, report_skipped
+from datasets.manifest import ManifestError, make_manifest
+from datasets.splits import split_by_product
+
+LAYOUT = "styles.csv (id, gender, masterCategory, …) and photos images/ID.jpg"
+NAME = "productDisplayName"  # the only column with free text, and the last
+MISSING = ("", "NA")
+
+
+def read_fashion_products(
+    folder: str | Path, *, validation: float = 0.1, test: float = 0.1, seed: int = 0
+) -> pd.DataFrame:
+    """Manifest of Kaggle's "Fashion Product Images" (44,000 products; the small version too).
+
+    Expected layout: `styles.csv` with the columns id, gender, masterCategory, subCategory,
+    articleType, baseColour, season, year, usage and optionally productDisplayName, and one photo
+    `images/ID.jpg` per product. The original has lines with unquoted commas in the display name,
+    which are put together again. Ids without a photo are left out, with a warning in the log.
+
+    Args:
+        folder: folder of styles.csv.
+        validation: products of the validation split: a number, or a share below 1.
+        test: products of the test split, likewise.
+        seed: another seed draws other products.
+
+    Returns:
+        A manifest of product photos with all labels as attributes (missing where the file says
+        nothing or NA; year as a whole number). Products that share one photo are in one split.
+
+    Raises:
+        ManifestError: another layout, no photo at all, or too few products.
+    """
+    table_path = find_path(folder, ["styles.csv"], LAYOUT)
+    photos = find_path(folder, ["images"], LAYOUT)
+    table = _read_styles(table_path)
+    path_of = {entry.name: entry.path for entry in os.scandir(photos)}
+    paths = (table["id"] + ".jpg").map(path_of.get)
+    report_skipped(table_path, int(paths.isna().sum()), "products without a photo")
+    if paths.isna().all():
+        raise ManifestError(
+            f"{photos}: has no photo of any id in styles.csv; expected {LAYOUT}; {found_in(photos)}"
+        )
+    labels = table.drop(columns="id").mask(lambda column: column.isin(MISSING))
+    if "year" in labels:
+        labels["year"] = pd.to_numeric(labels["year"], errors="coerce").astype("Int64")
+    frame = make_manifest(labels.assign(path=paths, product_id=table["id"], role="product"))
+    frame = frame[frame["path"].notna()].drop_duplicates("product_id").reset_index(drop=True)
+    contents = frame["path"].map(contents_of(frame["path"]))
+    groups = pd.Series(contents.to_numpy(), index=frame["product_id"])
+    frame = split_by_product(frame, validation=validation, test=test, seed=seed, groups=groups)
+    return make_manifest(frame)
+
+
+def _read_styles(path: Path) -> pd.DataFrame:
+    """styles.csv as text, its broken lines mended or, if that cannot be done, left out."""
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        lines = csv.reader(stream)
+        header = next(lines, [])
+        if "id" not in header:
+            raise ManifestError(
+                f"{path}: has no column id; expected {LAYOUT}; found {', '.join(header)}"
+            )
+        rows, broken = [], 0
+        for line in lines:
+            if len(line) > len(header) and header[-1] == NAME:
+                last = len(header) - 1
+                line = [*line[:last], ",".join(line[last:])]
+            if len(line) == len(header):
+                rows.append(line)
+            elif line:
+                broken += 1
+    report_skipped(path, broken, "lines with too many or too few fields")
+    return pd.DataFrame(rows, columns=header, dtype="str")
