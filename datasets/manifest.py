@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.checks import BOX, COPY, PHOTO, REQUIRED, ROLES, SPLITS, all_faults, boxes_of
+from siamese.errors import UserError
 
 __all__ = [
     "BOX",
@@ -48,7 +49,7 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 SHOWN_FAULTS = 20
 
 
-class ManifestError(ValueError):
+class ManifestError(UserError):
     """A data set or manifest that cannot be used; the message says where, why and the remedy."""
 
 

@@ -44,7 +44,8 @@ def read_pairs_csv(
         validation: products of the validation split: a number, or a share below 1.
         test: products of the test split, likewise. Both are only used without a split column.
         seed: another seed draws other products.
-        keep_twins_together: look at the product photos, and keep look-alikes in one split.
+        keep_twins_together: look at the product photos, and keep look-alikes in one split; a
+            column `twin_group` then names the group of each product.
 
     Raises:
         ManifestError: no such file, other columns, no rows, or too few products.
@@ -65,6 +66,8 @@ def read_pairs_csv(
         return frame
     groups = twin_groups(frame) if keep_twins_together else None
     frame = split_by_product(frame, validation=validation, test=test, seed=seed, groups=groups)
+    if groups is not None:
+        frame = frame.assign(twin_group=frame["product_id"].map(groups))
     return make_manifest(frame)
 
 

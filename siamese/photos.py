@@ -15,6 +15,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from siamese.errors import UserError
+
 # A header may promise more pixels than the memory can hold. Pillow itself warns above 89 million;
 # where warnings are turned into errors, that is the limit.
 PIXEL_LIMIT = 100_000_000
@@ -42,7 +44,7 @@ LYING = frozenset({5, 6, 7, 8})  # orientations that exchange height and width
 PhotoSource = str | Path | bytes | BinaryIO  # a path, the encoded bytes, or an open binary file
 
 
-class PhotoError(ValueError):
+class PhotoError(UserError):
     """A photo that cannot be used; the message names the file, the fault and the remedy."""
 
 

@@ -1,0 +1,193 @@
+"""Which photos meet in a batch, drawn from (seed, epoch) alone so that a resumed run repeats them.
+
+Shapes: B photos or pairs of a batch, P products, K person photos per product, R manifest rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import albumentations
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from datasets.cache import CachedPhotos
+from siamese.errors import UserError
+from siamese.module import PairBatch, PhotoBatch
+from siamese.verification import Pairs
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The rows of one batch, and the seed of its views."""
+
+    rows: np.ndarray
+    seed: int
+
+
+class ProductBatches(Sampler[Draw]):
+    """Batches of P products, each with one product photo and K person photos.
+
+    Every epoch shows every product once, in a new order; photos are drawn anew, and a product
+    with fewer than K person photos repeats some of them. The last products of an epoch that do
+    not fill a batch wait for the next one. Under several processes each takes its share of every
+    batch, so that P products meet whatever their number.
+
+    Args:
+        product: int64 (R,), product of each training row.
+        is_person: bool (R,).
+        products_per_batch: P.
+        persons_per_product: K.
+        seed: Of all draws.
+        rank: Number of this process.
+        world_size: Number of processes; P must be a multiple.
+
+    Raises:
+        UserError: Fewer than two products have photos of both kinds, or P does not divide.
+    """
+
+    def __init__(
+        self,
+        product: np.ndarray,
+        is_person: np.ndarray,
+        products_per_batch: int,
+        persons_per_product: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.product_photos = _rows_of(product, ~is_person)
+        self.person_photos = _rows_of(product, is_person)
+        self.usable = np.array(sorted(self.product_photos.keys() & self.person_photos.keys()))
+        if len(self.usable) < 2:
+            raise UserError(
+                f"{len(self.usable)} training products have both a product and a person photo; "
+                "training compares products and needs at least two"
+            )
+        self.products_per_batch = min(products_per_batch, len(self.usable))
+        if self.products_per_batch % world_size:
+            raise UserError(
+                f"products_per_batch = {self.products_per_batch} cannot be shared by {world_size} "
+                "processes; choose a multiple"
+            )
+        self.persons_per_product = persons_per_product
+        self.seed, self.epoch, self.rank, self.world_size = seed, 0, rank, world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """The trainer calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.usable) // self.products_per_batch
+
+    def __iter__(self) -> Iterator[Draw]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(self.usable)
+        share = self.products_per_batch // self.world_size
+        for batch in range(len(self)):
+            first = batch * self.products_per_batch
+            chosen = order[first : first + self.products_per_batch]
+            rows = [self._draw(random, number) for number in chosen]
+            own = rows[self.rank * share : (self.rank + 1) * share]
+            seed = int(random.integers(2**31)) + self.rank
+            yield Draw(np.concatenate(own), seed)
+
+    def _draw(self, random: np.random.Generator, number: int) -> np.ndarray:
+        """Rows (1 + K,): the product photo first."""
+        wearers, count = self.person_photos[number], self.persons_per_product
+        persons = random.choice(wearers, count, replace=len(wearers) < count)
+        return np.concatenate([random.choice(self.product_photos[number], 1), persons])
+
+
+def _rows_of(product: np.ndarray, chosen: np.ndarray) -> dict[int, np.ndarray]:
+    """Product → its rows among the chosen ones."""
+    rows = np.flatnonzero(chosen)
+    places = pd.Series(rows).groupby(product[rows]).indices
+    return {int(number): rows[place] for number, place in places.items()}
+
+
+class DrawnPairs(Sampler[Draw]):
+    """The LookBook report's batches: fixed pairs in a new order each epoch.
+
+    A draw's rows are 2 B: the pairs' numbers stand for both photos. Several processes take every
+    n-th pair each.
+
+    Args:
+        pairs: Number of pairs.
+        batch_size: B over all processes.
+        seed: Of the order.
+        rank: Number of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self, pairs: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.pairs, self.batch_size = pairs, min(batch_size, pairs)
+        self.seed, self.epoch, self.rank, self.world_size = seed, 0, rank, world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """The trainer calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.pairs // self.batch_size
+
+    def __iter__(self) -> Iterator[Draw]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(self.pairs)
+        for batch in range(len(self)):
+            rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield Draw(rows[self.rank :: self.world_size], int(random.integers(2**31)) + self.rank)
+
+
+class PhotoBatches(Dataset[PhotoBatch]):
+    """A draw of rows → their photos as a batch, seen through the training views if there are any.
+
+    Args:
+        cached: Pixels of the manifest's rows.
+        product: int64 (R,).
+        is_person: bool (R,).
+        views: Applied to each photo; None leaves it as it is.
+    """
+
+    def __init__(
+        self,
+        cached: CachedPhotos,
+        product: np.ndarray,
+        is_person: np.ndarray,
+        views: albumentations.Compose | None = None,
+    ) -> None:
+        self.cached, self.product, self.is_person, self.views = cached, product, is_person, views
+
+    def __getitem__(self, draw: Draw) -> PhotoBatch:
+        if self.views is not None:
+            self.views.set_random_seed(draw.seed)
+        pixels = self.cached.pixels[self.cached.slot[draw.rows]]
+        if self.views is not None:
+            pixels = np.stack([self.views(image=photo)["image"] for photo in pixels])
+        return PhotoBatch(
+            torch.from_numpy(pixels),
+            torch.from_numpy(self.product[draw.rows]),
+            torch.from_numpy(self.is_person[draw.rows]),
+        )
+
+
+class PairBatches(Dataset[PairBatch]):
+    """A draw of pair numbers → both photos of each pair and its label, without any change."""
+
+    def __init__(self, cached: CachedPhotos, pairs: Pairs) -> None:
+        self.cached, self.pairs = cached, pairs
+
+    def __getitem__(self, draw: Draw) -> PairBatch:
+        def pixels_of(rows: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(self.cached.pixels[self.cached.slot[rows]])
+
+        return PairBatch(
+            pixels_of(self.pairs.product_photo[draw.rows]),
+            pixels_of(self.pairs.person_photo[draw.rows]),
+            torch.from_numpy(self.pairs.same[draw.rows]),
+        )

@@ -1,0 +1,188 @@
+"""A data set's folder → manifest → cache → the batches that training and validation ask for."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Dataset
+
+from datasets.batches import Draw, DrawnPairs, PairBatches, PhotoBatches, ProductBatches
+from datasets.cache import CachedPhotos, cache_photos
+from datasets.manifest import ManifestError, describe_faults, drop_broken_photos, find_faults
+from datasets.readers import READERS
+from datasets.transforms import training_views
+from siamese.evaluation import codes
+from siamese.preprocessing import Preprocessing
+from siamese.verification import draw_pairs
+
+log = logging.getLogger(__name__)
+
+
+class ProductPhotos(pl.LightningDataModule):
+    """Product and person photos of a data set, in batches.
+
+    Args:
+        reader: Layout of the data: `rendered` (the demo, drawn on first use), `lookbook`,
+            `pairs_csv`, `manifest`, `deepfashion`, `deepfashion2`, `street2shop` or
+            `fashion_products`.
+        path: Folder of the data, or the CSV or Parquet file of `pairs_csv` and `manifest`.
+        options: Further arguments of the reader, such as `minimum_person_photos: 10`.
+        cache: Folder of the decoded photos.
+        batches: `products` (P products with K person photos each) or `pairs` (the report's drawn
+            pairs, for the loss `bare_sigmoid`).
+        products_per_batch: P, over all processes.
+        persons_per_product: K.
+        pairs_per_product: Positive pairs, and negative pairs, drawn of each product.
+        pairs_per_batch: Over all processes.
+        view_strength: How much training views differ from the photo; 0 to 1.
+        erase: Probability that parts of a training view are blanked out.
+        broken_limit: Largest share of unusable photos that is listed and skipped.
+        workers: Processes that make training views.
+        seed: Of batches, pairs and views.
+    """
+
+    def __init__(
+        self,
+        reader: str = "rendered",
+        path: str = "data/rendered",
+        options: dict[str, Any] | None = None,
+        cache: str = "data/cache",
+        batches: Literal["products", "pairs"] = "products",
+        products_per_batch: int = 64,
+        persons_per_product: int = 1,
+        pairs_per_product: int = 10,
+        pairs_per_batch: int = 32,
+        view_strength: float = 1.0,
+        erase: float = 0.25,
+        broken_limit: float = 0.01,
+        workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.read = _reader(reader, options or {})
+        self.path, self.cache = Path(path), Path(cache)
+        self.batches = batches
+        self.products_per_batch, self.persons_per_product = products_per_batch, persons_per_product
+        self.pairs_per_product, self.pairs_per_batch = pairs_per_product, pairs_per_batch
+        self.view_strength, self.erase = view_strength, erase
+        self.broken_limit, self.workers, self.seed = broken_limit, workers, seed
+        # The pixels' size is the model's: the trainer's script sets it before `setup`.
+        self.preprocessing = Preprocessing()
+        self.frame = pd.DataFrame()
+        self.cached = CachedPhotos(np.empty(0), np.empty(0), {})
+
+    def prepare_data(self) -> None:
+        """Read, check and cache once per machine, before the processes start."""
+        self._load()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the manifest and map the cache; every process does."""
+        if self.frame.empty:
+            self._load()
+
+    def _load(self) -> None:
+        frame = self.read(self.path)
+        faults = find_faults(frame, check_files=True, compare_contents=True, workers=self.workers)
+        if (faults["kind"] == "table").any():
+            raise ManifestError(describe_faults(faults))
+        frame = self._skip(frame, faults)
+        cached = cache_photos(frame, self.preprocessing, self.cache, self.workers)
+        if cached.faults:  # a header may be fine and its pixels not
+            rows = list(cached.faults)
+            faults = pd.DataFrame(
+                {
+                    "row": rows,
+                    "product_id": frame["product_id"].iloc[rows].to_numpy(),
+                    "path": frame["path"].iloc[rows].to_numpy(),
+                    "kind": "photo",
+                    "fault": list(cached.faults.values()),
+                }
+            )
+            frame = self._skip(frame, faults)
+            cached = cache_photos(frame, self.preprocessing, self.cache, self.workers)
+        self.frame, self.cached = frame, cached
+
+    def _skip(self, frame: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
+        kept, dropped = drop_broken_photos(frame, faults, limit=self.broken_limit)
+        for photo in dropped.itertuples():
+            log.warning("skipped: %s: %s", photo.path, photo.fault)
+        return kept
+
+    def part(self, split: str) -> tuple[pd.DataFrame, CachedPhotos]:
+        """Rows of one split and their pixels.
+
+        Raises:
+            ManifestError: The split is empty.
+        """
+        rows = np.flatnonzero(self.frame["split"] == split)
+        if not len(rows):
+            raise ManifestError(f"{self.path}: no photo in the {split} split; assign some products")
+        slots = CachedPhotos(self.cached.pixels, self.cached.slot[rows], {})
+        return self.frame.iloc[rows].reset_index(drop=True), slots
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches of products or of drawn pairs."""
+        frame, cached = self.part("train")
+        product, is_person = codes(frame)
+        place = {"rank": 0, "world_size": 1}
+        if self.trainer is not None:
+            place = {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+        dataset: Dataset[Any]
+        sampler: ProductBatches | DrawnPairs
+        if self.batches == "pairs":
+            pairs = draw_pairs(product, is_person, self.pairs_per_product, self.seed)
+            dataset = PairBatches(cached, pairs)
+            sampler = DrawnPairs(len(pairs), self.pairs_per_batch, self.seed, **place)
+            workers = 0  # nothing to compute, copying to another process would cost more
+        else:
+            views = training_views(self.view_strength, self.erase)
+            dataset = PhotoBatches(cached, product, is_person, views)
+            sampler = ProductBatches(
+                product,
+                is_person,
+                self.products_per_batch,
+                self.persons_per_product,
+                self.seed,
+                **place,
+            )
+            workers = self.workers
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """All validation photos, in order."""
+        frame, cached = self.part("validation")
+        starts = range(0, len(frame), 128)
+        draws = [Draw(np.arange(start, min(start + 128, len(frame))), 0) for start in starts]
+        return DataLoader(PhotoBatches(cached, *codes(frame)), batch_size=None, sampler=draws)
+
+
+def _reader(name: str, options: dict[str, Any]) -> Callable[[Path], pd.DataFrame]:
+    """The named reader with its options.
+
+    Raises:
+        ManifestError: Unknown reader or option.
+    """
+    if name not in READERS:
+        raise ManifestError(f"unknown reader {name!r}; there are {', '.join(sorted(READERS))}")
+    read = READERS[name]
+    known = list(inspect.signature(read).parameters)[1:]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ManifestError(
+            f"reader {name} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
+        )
+    return lambda path: read(path, **options)

@@ -1,0 +1,61 @@
+"""Every layout that can be read, by the name that configs use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from datasets.deepfashion import read_deepfashion
+from datasets.deepfashion2 import read_deepfashion2
+from datasets.fashion_products import read_fashion_products
+from datasets.lookbook import read_lookbook
+from datasets.manifest import read_manifest
+from datasets.pairs_csv import read_pairs_csv
+from datasets.rendered import write_rendered_dataset
+from datasets.street2shop import read_street2shop
+
+
+def read_rendered(
+    folder: Path,
+    *,
+    products: int = 900,
+    person_photos: int | tuple[int, int] = 5,
+    validation: int = 100,
+    test: int = 300,
+    seed: int = 0,
+    workers: int = 2,
+) -> pd.DataFrame:
+    """Manifest of the demo data set, which is drawn into `folder` first unless it is there.
+
+    Args:
+        folder: Where the photos are or shall be.
+        products: Number of products.
+        person_photos: Photos of people per product, or the range that it is drawn from.
+        validation: Products of the validation split.
+        test: Products of the test split.
+        seed: Of the drawing and of the split.
+        workers: Processes that draw.
+
+    Raises:
+        ValueError: The folder holds a set drawn with other arguments.
+    """
+    counts = person_photos if isinstance(person_photos, int) else tuple(person_photos)
+    write_rendered_dataset(folder, products, counts, seed, workers)
+    fewest = counts if isinstance(counts, int) else counts[0]
+    return read_lookbook(
+        folder, minimum_person_photos=fewest, validation=validation, test=test, seed=seed
+    )
+
+
+READERS: dict[str, Callable[..., pd.DataFrame]] = {
+    "rendered": read_rendered,
+    "lookbook": read_lookbook,
+    "pairs_csv": read_pairs_csv,
+    "manifest": read_manifest,
+    "deepfashion": read_deepfashion,
+    "deepfashion2": read_deepfashion2,
+    "street2shop": read_street2shop,
+    "fashion_products": read_fashion_products,
+}

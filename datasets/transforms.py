@@ -1,0 +1,48 @@
+"""Training views of a photo: what may change without changing which garment it is."""
+
+from __future__ import annotations
+
+import os
+
+# Importing albumentations must never ask the network for a newer version.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A  # noqa: E402, N812
+import cv2  # noqa: E402
+
+# Each worker is one of several processes on the same cores.
+cv2.setNumThreads(0)
+
+
+def training_views(strength: float = 1.0, erase: float = 0.25) -> A.Compose:
+    """Views of one photo, uint8 (H, W, 3) → uint8 (H, W, 3).
+
+    Position, size, tilt and light vary; the hue does not, because colour tells garments apart.
+
+    Args:
+        strength: 0 changes nothing but the side; 1 is the default amount.
+        erase: Probability that rectangles are blanked out (Zhong et al. 2020), so that no single
+            print or edge decides.
+    """
+    return A.Compose(
+        [
+            A.HorizontalFlip(p=0.5),
+            A.Affine(
+                scale=(1 - 0.2 * strength, 1 + 0.25 * strength),
+                translate_percent=(-0.08 * strength, 0.08 * strength),
+                rotate=(-8 * strength, 8 * strength),
+                shear=(-4 * strength, 4 * strength),
+                border_mode=cv2.BORDER_REPLICATE,
+                p=1.0 if strength else 0.0,
+            ),
+            A.RandomBrightnessContrast(0.2 * strength, 0.2 * strength, p=0.7),
+            A.RandomToneCurve(scale=0.1 * strength, per_channel=True, p=0.3),
+            A.CoarseDropout(
+                num_holes_range=(1, 3),
+                hole_height_range=(0.1, 0.3),
+                hole_width_range=(0.1, 0.3),
+                fill="random_uniform",
+                p=erase,
+            ),
+        ]
+    )

@@ -1,0 +1,185 @@
+"""What a person watching a training sees: images per second, curves, hits and misses."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import WandbLogger
+
+from siamese.module import SiameseModule
+from siamese.sheet import SheetMatch, SheetRow, ranking_sheet
+
+
+def training_callbacks(folder: Path) -> list[Callback]:
+    """What every training run has: checkpoints best and last, progress bar, curves, pictures."""
+    checkpoints = ModelCheckpoint(
+        folder,
+        filename="best",
+        monitor="validation/mean_reciprocal_rank",
+        mode="max",
+        save_last=True,
+        enable_version_counter=False,
+    )
+    return [
+        checkpoints,
+        ImagesPerSecond(),
+        LearningCurves(folder / "learning_curves.png"),
+        HitsAndMisses(folder / "hits_and_misses.png"),
+    ]
+
+
+class ImagesPerSecond(TQDMProgressBar):
+    """The usual progress bar, with the photos of an epoch that went through the encoder so far.
+
+    Attributes:
+        images: Photos seen in all epochs of this process.
+        seconds: Time spent in training epochs, without validation.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=5)
+        self.images, self.seconds = 0, 0.0
+        self._epoch_images, self._last = 0, 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        super().on_train_epoch_start(trainer, *arguments)
+        self._last = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.perf_counter()
+        count = sum(len(part) for part in batch if part.ndim == 4) * trainer.world_size
+        self.images += count
+        self.seconds += now - self._last
+        self._last = now
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
+        shown = super().get_metrics(trainer, pl_module)
+        shown.pop("v_num", None)
+        return shown | {"images/s": f"{self.images / max(self.seconds, 1e-9):.0f}"}
+
+
+class LearningCurves(Callback):
+    """Keeps each epoch's loss and validation figures, and draws them as a PNG.
+
+    The history is part of the training checkpoint, so that a resumed run draws all of it.
+
+    Args:
+        path: Of the PNG.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.history: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        figures = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name == "loss_epoch" or name.startswith("validation/")
+        }
+        self.history.append({"epoch": trainer.current_epoch + 1, **figures})
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero and self.history:
+            draw_curves(self.history, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history = list(state_dict["history"])
+
+
+def draw_curves(history: list[dict[str, float]], path: Path) -> None:
+    """Loss at the left, validation figures at the right, over epochs."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    left.plot(epochs, [row.get("loss_epoch", np.nan) for row in history], color="tab:red")
+    left.set(xlabel="epoch", ylabel="loss", title="Training loss", xlim=(min(epochs), None))
+    labels = {
+        "validation/top_1": "top-1",
+        "validation/top_5": "top-5",
+        "validation/top_20": "top-20",
+        "validation/mean_reciprocal_rank": "mean reciprocal rank",
+    }
+    for name, label in labels.items():
+        right.plot(epochs, [row.get(name, np.nan) for row in history], label=label)
+    right.set(xlabel="epoch", ylabel="share of queries", ylim=(0, 1), xlim=(min(epochs), None))
+    right.set_title("Validation products, never trained on")
+    right.legend(loc="lower right")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+class HitsAndMisses(Callback):
+    """A picture of validation queries and their first products, in W&B and as a PNG.
+
+    Args:
+        path: Of the PNG, redrawn after each validation that is logged.
+        queries: Person photos shown; half of them are misses where there are enough.
+        every: Epochs between two pictures; the last epoch has one in any case.
+    """
+
+    def __init__(self, path: Path, queries: int = 6, every: int = 10) -> None:
+        self.path, self.queries, self.every = path, queries, every
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        due = epoch % self.every == 0 or epoch == trainer.max_epochs
+        if trainer.sanity_checking or not due or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, SiameseModule)
+        sheet = ranking_sheet(self._rows(trainer, pl_module))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(self.path)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("validation/hits_and_misses", [sheet])
+
+    def _rows(self, trainer: pl.Trainer, module: SiameseModule) -> list[SheetRow]:
+        """The chosen queries with their first five products."""
+        from PIL import Image
+
+        frame, cached = trainer.datamodule.part("validation")  # type: ignore[attr-defined]
+
+        def photo(row: int) -> Image.Image:
+            return Image.fromarray(np.asarray(cached.pixels[cached.slot[row]]))
+
+        embedding, product, is_person = module.validated
+        query_rows, gallery_rows = is_person.nonzero()[:, 0], (~is_person).nonzero()[:, 0]
+        cosine = embedding[query_rows] @ embedding[gallery_rows].T
+        best = gallery_rows[cosine.argsort(dim=1, descending=True, stable=True)[:, :5]]
+        hit = product[best[:, 0]] == product[query_rows]
+        half = self.queries // 2
+        misses = (~hit).nonzero()[:half, 0].tolist()
+        hits = hit.nonzero()[: self.queries - len(misses), 0].tolist()
+        rows = []
+        for query in hits + misses:
+            matches = [
+                SheetMatch(
+                    photo(int(row)),
+                    str(frame["product_id"].iloc[int(row)]),
+                    right=bool(product[row] == product[query_rows[query]]),
+                )
+                for row in best[query]
+            ]
+            query_row = int(query_rows[query])
+            rows.append(
+                SheetRow(photo(query_row), str(frame["product_id"].iloc[query_row]), matches)
+            )
+        return rows

@@ -1,0 +1,174 @@
+"""What serving needs of a training: weights, how to make the encoder, and what its scores mean.
+
+One safetensors file; loading it runs no code of the file's and needs no training data.
+
+Shapes: B batch, H height, W width, D embedding size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.encoder import Encoder, config_from
+from siamese.errors import UserError
+from siamese.files import replacing
+from siamese.pair_score import Calibration
+from siamese.photos import PhotoSource
+from siamese.preprocessing import Box, Preprocessing
+
+FORMAT = "siamese-1"
+
+
+class CheckpointError(UserError):
+    """A file that is not a usable checkpoint; the message says why and what to do."""
+
+
+@dataclass
+class Checkpoint:
+    """A trained encoder with all that decides an embedding and what its cosines mean.
+
+    Args:
+        encoder: In evaluation mode.
+        preprocessing: How photos become its input.
+        calibration: Cosine → probability, and the threshold, fitted on validation products.
+        trained_on: Label of the data, for people.
+    """
+
+    encoder: Encoder
+    preprocessing: Preprocessing
+    calibration: Calibration
+    trained_on: str
+
+    def __post_init__(self) -> None:
+        self.encoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return self.encoder.config.embedding_size
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of all that decides an embedding: weights, architecture, preprocessing."""
+        digest = hashlib.sha256(json.dumps(self._recipe(), sort_keys=True).encode())
+        for name, tensor in sorted(self.encoder.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @torch.inference_mode()
+    def embed_pixels(self, pixels: np.ndarray | Tensor) -> Tensor:
+        """Preprocessed photos, uint8 (B, H, W, 3), → unit embeddings, float32 (B, D), on the CPU.
+
+        In float32 throughout, so that an embedding hardly depends on what else is in its batch.
+        """
+        device = next(iter(self.encoder.buffers()), torch.empty(0)).device
+        tensor = torch.as_tensor(pixels).to(device)
+        embedding: Tensor = self.encoder(self.preprocessing.normalise(tensor))
+        return embedding.cpu()
+
+    def embed(
+        self, photos: Sequence[PhotoSource], boxes: Sequence[Box | None] | None = None, batch: int = 64
+    ) -> Tensor:
+        """Embed photos: float32 (len(photos), D).
+
+        Args:
+            photos: Paths, encoded bytes or open binary files.
+            boxes: For each photo the part to look at, in its own pixels, or None for all of it.
+            batch: Photos per forward pass.
+
+        Raises:
+            PhotoError: A photo cannot be used.
+        """
+        boxes = boxes or [None] * len(photos)
+        parts = [torch.empty(0, self.embedding_size)]
+        for start in range(0, len(photos), batch):
+            chosen = zip(photos[start : start + batch], boxes[start : start + batch], strict=True)
+            pixels = np.stack([self.preprocessing.read(photo, box) for photo, box in chosen])
+            parts.append(self.embed_pixels(pixels))
+        return torch.cat(parts)
+
+    def save(self, path: str | Path) -> None:
+        """Write the checkpoint whole or not at all.
+
+        Raises:
+            OSError: The disk is full or the folder cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        card = self._recipe() | {
+            "calibration": asdict(self.calibration),
+            "trained_on": self.trained_on,
+            "fingerprint": self.fingerprint,
+        }
+        weights = {name: w.detach().contiguous() for name, w in self.encoder.state_dict().items()}
+        with replacing(path) as temporary:
+            save_file(weights, temporary, {"format": FORMAT, "card": json.dumps(card)})
+
+    def _recipe(self) -> dict[str, Any]:
+        """Everything besides the weights that decides an embedding, as JSON values."""
+        return {"encoder": asdict(self.encoder.config), "preprocessing": asdict(self.preprocessing)}
+
+
+def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
+    """Read a checkpoint that `Checkpoint.save` wrote.
+
+    Raises:
+        CheckpointError: Missing, damaged, or not a checkpoint of this version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such checkpoint; train one with train.py or name another --checkpoint"
+        )
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: not a checkpoint or damaged ({error}); give a model.safetensors of train.py"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: is of format {metadata.get('format')!r}, this version reads {FORMAT!r}; "
+            "give a model.safetensors of train.py"
+        )
+    return _assemble(path, json.loads(metadata["card"]), weights, device)
+
+
+def _assemble(
+    path: Path, card: dict[str, Any], weights: dict[str, Tensor], device: str
+) -> Checkpoint:
+    """The checkpoint that a card and weights describe."""
+    try:
+        preprocessing = Preprocessing(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in card["preprocessing"].items()}
+        )
+        config = config_from(card["encoder"])
+        with torch.device(device):
+            encoder = Encoder(config, preprocessing.height, preprocessing.width)
+        encoder.load_state_dict(weights)
+        checkpoint = Checkpoint(
+            encoder, preprocessing, Calibration(**card["calibration"]), card["trained_on"]
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: its weights do not fit its description ({first}); train it again"
+        ) from error
+    if checkpoint.fingerprint != card["fingerprint"]:
+        raise CheckpointError(f"{path}: changed after it was saved; copy or train it again")
+    return checkpoint

@@ -1,0 +1,197 @@
+"""The shared image encoder: backbone → neck → unit embedding.
+
+Shapes: B batch, H height, W width, C channels, D embedding size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from siamese.errors import UserError
+from siamese.histogram import ColourHistogram
+
+
+class ReportCNN(nn.Sequential):
+    """The LookBook report's network, (B, 3, 100, 100) → (B, 1000).
+
+    Source: SYSTEMS 1 (Siamese network on LookBook): two convolutions with He initialisation,
+    batch normalisation, dropout 0.5 and two linear layers with tanh between.
+    """
+
+    def __init__(self, height: int = 100, width: int = 100, embedding_size: int = 1000) -> None:
+        first = nn.Conv2d(3, 3, kernel_size=3)
+        second = nn.Conv2d(3, 10, kernel_size=3)
+        for convolution in (first, second):
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="leaky_relu")
+        flat = 10 * (((height - 2) // 2 - 2) // 4) * (((width - 2) // 2 - 2) // 4)
+        super().__init__(
+            first,
+            nn.LeakyReLU(),
+            nn.MaxPool2d(2),
+            second,
+            nn.LeakyReLU(),
+            nn.MaxPool2d(4),
+            nn.BatchNorm2d(10),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+            nn.Linear(flat, 2000),
+            nn.Tanh(),
+            nn.Linear(2000, embedding_size),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut (He et al. 2016), (B, C, H, W) → (B, C', H', W')."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity(),
+                nn.Conv2d(channels_in, channels_out, 1, bias=False),
+                nn.BatchNorm2d(channels_out),
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return functional.relu(self.body(features) + self.shortcut(features), inplace=True)
+
+
+class SmallResNet(nn.Sequential):
+    """A residual network sized for training from scratch on two cores.
+
+    (B, 3, H, W) → (B, C, H/16, W/16). The stem folds 4x4 pixels into one position at once: fine
+    stripes stay in its channels, and no convolution runs at the costly full resolution.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (64, 128, 256), depth: int = 2) -> None:
+        stem = [
+            nn.Conv2d(3, widths[0], kernel_size=6, stride=4, padding=1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+        ]
+        blocks: list[nn.Module] = []
+        channels = widths[0]
+        for stage, width in enumerate(widths):
+            for block in range(depth):
+                stride = 2 if stage > 0 and block == 0 else 1
+                blocks.append(ResidualBlock(channels, width, stride))
+                channels = width
+        super().__init__(*stem, *blocks)
+        self.channels = channels
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What an encoder is made of; saved in its checkpoint, so that it can be made again.
+
+    Args:
+        backbone: `small_resnet` (ours), `report_cnn` (the LookBook report's),
+            `colour_histogram` (untrained; embedding_size 512), `timm/NAME` or `torchvision/NAME`,
+            for example `timm/convnext_tiny.fb_in22k`.
+        embedding_size: Length of the embedding, D.
+        widths: Channels of each stage of `small_resnet`.
+        depth: Residual blocks per stage of `small_resnet`.
+        pooling: How `small_resnet`'s feature map becomes one vector: `gem` (generalised mean,
+            Radenović et al. 2019) or `average`.
+    """
+
+    backbone: str = "small_resnet"
+    embedding_size: int = 128
+    widths: tuple[int, ...] = (64, 128, 256)
+    depth: int = 2
+    pooling: Literal["gem", "average"] = "gem"
+
+
+class GeneralisedMeanPooling(nn.Module):
+    """(mean of x^p)^(1/p) over positions with a learned p, (B, C, H, W) → (B, C)."""
+
+    def __init__(self, power: float = 3.0) -> None:
+        super().__init__()
+        self.power = nn.Parameter(torch.tensor(power))
+
+    def forward(self, features: Tensor) -> Tensor:
+        # In float32: bfloat16 has too few digits for the powers and their gradient.
+        positive = features.float().clamp(min=1e-4)
+        return positive.pow(self.power).mean(dim=(2, 3)).pow(1.0 / self.power)
+
+
+class Encoder(nn.Module):
+    """Photo tensor → unit embedding; the one network that both sides of a pair go through.
+
+    Args:
+        config: What to build.
+        height: Input height in pixels.
+        width: Input width in pixels.
+        pretrained: Of a timm or torchvision backbone: `True` fetches the published weights from
+            the hub, a path reads a local file of them.
+
+    Raises:
+        UserError: Unknown backbone.
+    """
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        height: int,
+        width: int,
+        pretrained: bool | str | Path = False,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        size = config.embedding_size
+        library, _, name = config.backbone.partition("/")
+        if config.backbone == "report_cnn":
+            self.backbone: nn.Module = ReportCNN(height, width, size)
+            self.neck: nn.Module = nn.Identity()
+        elif config.backbone == "small_resnet":
+            trunk = SmallResNet(tuple(config.widths), config.depth)
+            pool = (
+                GeneralisedMeanPooling()
+                if config.pooling == "gem"
+                else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            )
+            self.backbone = nn.Sequential(trunk, pool)
+            self.neck = _neck(trunk.channels, size)
+        elif config.backbone == "colour_histogram":
+            self.backbone, self.neck = ColourHistogram(), nn.Identity()
+        elif library in ("timm", "torchvision") and name:
+            from siamese.pretrained import load_backbone
+
+            self.backbone, features = load_backbone(library, name, pretrained, height, width)
+            self.neck = _neck(features, size)
+        else:
+            raise UserError(
+                f"unknown backbone {config.backbone!r}: use small_resnet, report_cnn, "
+                "colour_histogram, timm/NAME or torchvision/NAME"
+            )
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Normalised photos, float (B, 3, H, W), → unit embeddings, float32 (B, D)."""
+        embedding: Tensor = self.neck(self.backbone(photos))
+        return functional.normalize(embedding.float(), dim=1)
+
+
+def _neck(features: int, embedding_size: int) -> nn.Sequential:
+    """Linear map to D, and batch normalisation that centres it (BNNeck, Luo et al. 2019)."""
+    return nn.Sequential(
+        nn.Linear(features, embedding_size, bias=False), nn.BatchNorm1d(embedding_size)
+    )
+
+
+def config_from(arguments: dict[str, Any]) -> EncoderConfig:
+    """An `EncoderConfig` from plain JSON values, as a checkpoint keeps them."""
+    return EncoderConfig(**{**arguments, "widths": tuple(arguments["widths"])})

@@ -1,0 +1,189 @@
+"""Both reports on one split: are pairs told apart, and is the right product ranked first?
+
+Shapes: R photos, D embedding size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from siamese.pair_score import Calibration, fit_calibration
+from siamese.retrieval import TOP, RetrievalReport, measure_drawn
+from siamese.verification import Pairs, VerificationReport, draw_pairs, verify
+
+CATALOG_SIZES = (50, 300)
+PAIRS_PER_PRODUCT = 10
+CATEGORY = "category"  # column whose equal values make a negative pair hard
+TWINS = "twin_group"  # column that marks products nobody could tell apart
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The reports of one encoder on one split, by the name of their line."""
+
+    verification: dict[str, VerificationReport]
+    retrieval: dict[str, RetrievalReport]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "verification": {name: r.as_dict() for name, r in self.verification.items()},
+            "retrieval": {name: r.as_dict() for name, r in self.retrieval.items()},
+        }
+
+    def __str__(self) -> str:
+        return "\n\n".join(
+            f"{title}\n{table.to_string(index=False)}" for title, table in self.tables().items()
+        )
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """A table of text per report, for people."""
+        pairs = [
+            {
+                "pairs": name,
+                "count": report.pairs,
+                "accuracy": f"{report.accuracy:.3f}",
+                "precision": f"{report.precision:.3f}",
+                "recall": f"{report.recall:.3f}",
+                "F1": f"{report.f1:.3f}",
+                "AUC": f"{report.auc:.3f}",
+                "[[TN, FP], [FN, TP]]": f"[[{report.true_negatives}, {report.false_positives}], "
+                f"[{report.false_negatives}, {report.true_positives}]]",
+            }
+            for name, report in self.verification.items()
+        ]
+        rankings = [
+            {
+                "catalog": name,
+                "products": report.catalog_size,
+                "queries": report.queries,
+                **{f"top-{k} [95 %]": _with_interval(report, k) for k in TOP},
+                "chance": "/".join(_short(report.chance(k)) for k in TOP),
+                "MRR": f"{report.mean_reciprocal_rank:.3f}",
+                "mAP": f"{report.mean_average_precision:.3f}",
+            }
+            for name, report in self.retrieval.items()
+        ]
+        return {
+            "Verification: is the person wearing this product?": pd.DataFrame(pairs),
+            "Retrieval: is the right product among the first k?": pd.DataFrame(rankings),
+        }
+
+
+def _with_interval(report: RetrievalReport, k: int) -> str:
+    low, high = report.interval(k)
+    return f"{report.top[k]:.3f} [{_short(low)}, {_short(high)}]"
+
+
+def _short(share: float) -> str:
+    """Two digits, three for the small shares of chance."""
+    return f"{share:.3f}" if 0 < share < 0.01 else f"{share:.2f}"
+
+
+def fit(
+    embedding: Tensor, frame: pd.DataFrame, raw: Calibration | None = None, seed: int = 0
+) -> Calibration:
+    """Fit the probability and the threshold on validation photos.
+
+    Args:
+        embedding: Unit embeddings, float32 (R, D).
+        frame: Manifest rows of these photos, all of the validation split.
+        raw: Keep this score's scale and bias, and fit the threshold alone (the report's recipe).
+        seed: Of the drawn pairs.
+    """
+    pairs = draw_pairs(*codes(frame), PAIRS_PER_PRODUCT, seed)
+    fitted = fit_calibration(_cosine(embedding, pairs), torch.from_numpy(pairs.same), raw)
+    return fitted
+
+
+def evaluate(
+    embedding: Tensor,
+    frame: pd.DataFrame,
+    calibration: Calibration,
+    draws: int = 20,
+    seed: int = 0,
+) -> Evaluation:
+    """Both reports of one split, as SYSTEMS 1 (experiments 1 and 2) defines them.
+
+    A column `category` adds hard pairs (negatives of the same category); a column `twin_group`
+    adds a ranking with one product per group.
+
+    Args:
+        embedding: Unit embeddings, float32 (R, D).
+        frame: Manifest rows of these photos: `product_id`, `role`.
+        calibration: Cosine → probability, and the threshold.
+        draws: Random galleries per catalog size.
+        seed: Of pairs and galleries.
+
+    Raises:
+        ValueError: No product has photos of both kinds.
+    """
+    product, is_person = codes(frame)
+    pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
+    verification = {
+        "at .5": _verify(embedding, pairs, calibration, 0.5),
+        f"at fitted {calibration.threshold:.3f}": _verify(
+            embedding, pairs, calibration, calibration.threshold
+        ),
+    }
+    if CATEGORY in frame:
+        category = frame[CATEGORY].fillna("").to_numpy(dtype=str)
+        hard = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed, category)
+        verification["same category, at fitted"] = _verify(
+            embedding, hard, calibration, calibration.threshold
+        )
+    both = np.intersect1d(product[is_person], product[~is_person])
+    sizes = [size for size in CATALOG_SIZES if size < len(both)]
+    retrieval = {
+        f"{size} drawn": _rank(embedding, frame, np.unique(product), size, draws, seed)
+        for size in sizes
+    }
+    retrieval["all"] = _rank(embedding, frame, np.unique(product), len(both), draws, seed)
+    if TWINS in frame and frame[TWINS].notna().any():
+        single = frame.assign(product=product)[~is_person].drop_duplicates(TWINS)["product"]
+        kept = np.intersect1d(both, single.to_numpy())
+        retrieval["all, no twins"] = _rank(embedding, frame, kept, len(kept), draws, seed)
+    return Evaluation(verification, retrieval)
+
+
+def codes(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Product numbers, int64 (R,), in order of the ids; and whether each row shows a person."""
+    numbers, _ = pd.factorize(frame["product_id"], sort=True)
+    return numbers.astype(np.int64), (frame["role"] == "person").to_numpy(dtype=bool)
+
+
+def _cosine(embedding: Tensor, pairs: Pairs) -> Tensor:
+    return (embedding[pairs.product_photo] * embedding[pairs.person_photo]).sum(dim=1)
+
+
+def _verify(
+    embedding: Tensor, pairs: Pairs, calibration: Calibration, threshold: float
+) -> VerificationReport:
+    probability = calibration.probability(_cosine(embedding, pairs).double())
+    return verify(probability.numpy(), pairs.same, threshold)
+
+
+def _rank(
+    embedding: Tensor, frame: pd.DataFrame, kept: np.ndarray, size: int, draws: int, seed: int
+) -> RetrievalReport:
+    """Galleries of `size` products out of those kept."""
+    product, is_person = codes(frame)
+    chosen = np.isin(product, kept)
+    query, gallery = chosen & is_person, chosen & ~is_person
+    # With every product in the gallery and one person photo of each, all draws are the same.
+    one_each = size == len(kept) and query.sum() == size
+    return measure_drawn(
+        embedding[query],
+        torch.from_numpy(product[query]),
+        embedding[gallery],
+        torch.from_numpy(product[gallery]),
+        size,
+        draws=1 if one_each else draws,
+        seed=seed,
+    )

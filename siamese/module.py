@@ -1,0 +1,202 @@
+"""The training loop's step, validation and optimiser, as a LightningModule.
+
+Shapes: B photos, Q person photos, N product photos, D embedding size.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from siamese.encoder import Encoder, EncoderConfig
+from siamese.pair_score import (
+    PairScore,
+    all_pairs_loss,
+    drawn_pairs_loss,
+    info_nce_loss,
+    supervised_contrastive_loss,
+)
+from siamese.preprocessing import Preprocessing
+from siamese.retrieval import measure
+
+Loss = Literal["sigmoid", "bare_sigmoid", "infonce", "supcon"]
+BATCH_LOSSES = {
+    "sigmoid": all_pairs_loss,
+    "infonce": info_nce_loss,
+    "supcon": supervised_contrastive_loss,
+}
+
+
+class PhotoBatch(NamedTuple):
+    """Photos that all meet: pixels uint8 (B, H, W, 3), product int64 (B,), is_person bool (B,)."""
+
+    pixels: Tensor
+    product: Tensor
+    is_person: Tensor
+
+
+class PairBatch(NamedTuple):
+    """Drawn pairs: two times uint8 (B, H, W, 3), and whether each is one product, bool (B,)."""
+
+    product_pixels: Tensor
+    person_pixels: Tensor
+    same: Tensor
+
+
+class SiameseModule(pl.LightningModule):
+    """Trains one shared encoder on product–person pairs.
+
+    Args:
+        encoder: The encoder's make.
+        preprocessing: Photo → encoder input; also the size of the cached pixels.
+        pretrained: Of a timm or torchvision backbone: true fetches published weights from the
+            hub, a path reads a local file.
+        freeze_backbone: Train the neck and the pair score only.
+        loss: `sigmoid` (all pairs of a batch, learned scale and bias), `bare_sigmoid` (the
+            LookBook report's: drawn pairs, sigmoid of the cosine), `infonce` or `supcon`.
+        optimiser: `adamw`, or `sgd` as in the report.
+        learning_rate: Its peak.
+        weight_decay: Of weight matrices and kernels; biases, norms and the score have none.
+        warmup: Share of all steps in which the rate rises from 0; then it falls as a cosine.
+            `None` keeps the rate constant (the report's).
+        scale: Start of the pair score's scale.
+        seed: Of dropout, drawn anew for each epoch so that a resumed run repeats it.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderConfig = EncoderConfig(),
+        preprocessing: Preprocessing = Preprocessing(),
+        pretrained: bool | str = False,
+        freeze_backbone: bool = False,
+        loss: Loss = "sigmoid",
+        optimiser: Literal["adamw", "sgd"] = "adamw",
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.05,
+        warmup: float | None = 0.1,
+        scale: float = 10.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        self.loss: Loss = loss
+        self.optimiser, self.learning_rate, self.weight_decay = (
+            optimiser,
+            learning_rate,
+            weight_decay,
+        )
+        self.warmup, self.seed = warmup, seed
+        self.freeze_backbone = freeze_backbone
+        self.encoder = Encoder(encoder, preprocessing.height, preprocessing.width, pretrained)
+        self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.score = (
+            PairScore(1.0, 0.0, learned=False) if loss == "bare_sigmoid" else PairScore(scale)
+        )
+        self._start_bias: float | None = None if loss == "sigmoid" else 0.0
+        if freeze_backbone:
+            self.encoder.backbone.requires_grad_(False)
+        self._validation: list[PhotoBatch] = []
+
+    def train(self, mode: bool = True) -> SiameseModule:
+        """Training mode; a frozen backbone keeps the statistics of its batch norms."""
+        super().train(mode)
+        if self.freeze_backbone:
+            self.encoder.backbone.eval()
+        return self
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) → unit embeddings, float32 (B, D)."""
+        embedding: Tensor = self.encoder(self.preprocessing.normalise(pixels))
+        return embedding
+
+    def on_train_epoch_start(self) -> None:
+        # Dropout is the only step that draws here; the batches carry their own seeds.
+        torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + self.global_rank)
+
+    def training_step(self, batch: PhotoBatch | PairBatch, _: int) -> Tensor:
+        """Loss of one batch, whatever its kind."""
+        loss = (
+            self._pair_loss(batch) if isinstance(batch, PairBatch) else self._photo_loss(batch)
+        )
+        self.log("loss", loss, prog_bar=True, on_epoch=True, on_step=True, batch_size=1)
+        return loss
+
+    def _pair_loss(self, batch: PairBatch) -> Tensor:
+        # One pass over both sides: the weights are shared, and so are the batch statistics.
+        both = self(torch.cat([batch.product_pixels, batch.person_pixels]))
+        product, person = both.chunk(2)
+        return drawn_pairs_loss(self.score((product * person).sum(dim=1)), batch.same)
+
+    def _photo_loss(self, batch: PhotoBatch) -> Tensor:
+        embedding = self._gather(self(batch.pixels), gradient=True)
+        product = self._gather(batch.product)
+        is_person = self._gather(batch.is_person)
+        positive = product[is_person][:, None] == product[~is_person]  # (Q, N)
+        if self._start_bias is None:
+            # Zhai et al.: the first guess is right for N products of which one matches.
+            self._start_bias = -math.log(max(positive.shape[1] - 1, 1))
+            if self.global_step == 0:
+                self.score.bias.data.fill_(self._start_bias)
+        logits = self.score(embedding[is_person] @ embedding[~is_person].T)
+        return BATCH_LOSSES[self.loss](logits, positive)
+
+    def _gather(self, tensor: Tensor, gradient: bool = False) -> Tensor:
+        """The whole batch's rows from every process; the gradient flows back to each."""
+        if self.trainer.world_size == 1:
+            return tensor
+        gathered = self.all_gather(tensor, sync_grads=gradient)
+        assert isinstance(gathered, Tensor)
+        return gathered.flatten(0, 1)
+
+    def validation_step(self, batch: PhotoBatch, _: int) -> None:
+        """Keep the embeddings: retrieval needs all of them."""
+        self._validation.append(
+            PhotoBatch(self(batch.pixels).float().cpu(), batch.product.cpu(), batch.is_person.cpu())
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        """Rank all validation products for each validation person photo."""
+        self.validated = PhotoBatch(*(torch.cat(part) for part in zip(*self._validation)))
+        embedding, product, is_person = self.validated
+        self._validation.clear()
+        report = measure(
+            embedding[is_person], product[is_person], embedding[~is_person], product[~is_person]
+        )
+        self.log_dict(
+            {f"validation/top_{k}": share for k, share in report.top.items()}
+            | {"validation/mean_reciprocal_rank": report.mean_reciprocal_rank},
+            prog_bar=False,
+        )
+        self.log("top-1", report.top[1], prog_bar=True, logger=False)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser, with the rate's schedule unless it is constant."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimiser: torch.optim.Optimizer
+        if self.optimiser == "sgd":
+            optimiser = torch.optim.SGD(groups, lr=self.learning_rate)
+        else:
+            optimiser = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        if self.warmup is None:
+            return optimiser
+        steps = int(self.trainer.estimated_stepping_batches)
+        rise = max(1, round(self.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < rise:
+                return (step + 1) / rise
+            return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }

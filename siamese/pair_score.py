@@ -1,0 +1,142 @@
+"""Two embeddings → probability that both photos show the same product, and the losses on it.
+
+Shapes: Q person photos, N product photos, D embedding size, P pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from siamese.errors import UserError
+
+
+class PairScore(nn.Module):
+    """cosine → scale · cosine + bias, the logit of "the same product".
+
+    The LookBook report takes the sigmoid of the bare cosine (scale 1, bias 0): its score lies in
+    [.269, .731], so that easy pairs never stop pulling and an ideal negative scores .5. A learned
+    scale and bias cure both (Zhai et al. 2023, Sigmoid Loss for Language Image Pre-Training).
+
+    Args:
+        scale: Start of the scale; the default is that of Zhai et al.
+        bias: Start of the bias; −ln(N − 1) makes the first guess right for N products of which
+            one matches.
+        learned: Whether training moves both.
+    """
+
+    def __init__(self, scale: float = 10.0, bias: float = 0.0, learned: bool = True) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learned)
+        self.bias = nn.Parameter(torch.tensor(float(bias)), requires_grad=learned)
+
+    def forward(self, cosine: Tensor) -> Tensor:
+        """Cosines in [-1, 1], any shape, → logits of the same shape."""
+        return cosine * self.log_scale.exp() + self.bias
+
+
+def all_pairs_loss(logits: Tensor, positive: Tensor) -> Tensor:
+    """Sum over all pairs of a batch of the binary cross-entropy, per person photo.
+
+    Args:
+        logits: float (Q, N), a row per person photo, a column per product photo.
+        positive: bool (Q, N), where both show the same product; several per row are allowed.
+
+    Returns:
+        Scalar; the sigmoid loss of Zhai et al. 2023 where one product photo matches each row.
+    """
+    loss = functional.binary_cross_entropy_with_logits(logits, positive.float(), reduction="sum")
+    return loss / logits.shape[0]
+
+
+def drawn_pairs_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """Mean binary cross-entropy over drawn pairs (the report's): logits and 0/1 labels, (P,)."""
+    return functional.binary_cross_entropy_with_logits(logits, label.float())
+
+
+def info_nce_loss(logits: Tensor, positive: Tensor) -> Tensor:
+    """Each row picks one of its positives among all negatives (van den Oord et al. 2018).
+
+    With several positives in a row, the mean over them, each against the negatives alone.
+
+    Args:
+        logits: float (Q, N).
+        positive: bool (Q, N), at least one per row.
+    """
+    negatives = logits.masked_fill(positive, -torch.inf).logsumexp(dim=1, keepdim=True)
+    per_pair = functional.softplus(negatives - logits)
+    return ((per_pair * positive).sum(dim=1) / positive.sum(dim=1)).mean()
+
+
+def supervised_contrastive_loss(logits: Tensor, positive: Tensor) -> Tensor:
+    """Mean log-likelihood of a row's positives among all columns (Khosla et al. 2020, eq. 2).
+
+    Args:
+        logits: float (Q, N).
+        positive: bool (Q, N), at least one per row.
+    """
+    log_likelihood = logits - logits.logsumexp(dim=1, keepdim=True)
+    return -((log_likelihood * positive).sum(dim=1) / positive.sum(dim=1)).mean()
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Fitted on validation pairs after training: cosine → probability, and where to say yes.
+
+    Args:
+        scale: Factor of the cosine in the logit.
+        bias: Added to it.
+        threshold: Probability from which a pair counts as the same product.
+    """
+
+    scale: float = 1.0
+    bias: float = 0.0
+    threshold: float = 0.5
+
+    def probability(self, cosine: Tensor) -> Tensor:
+        """Probability in (0, 1) that both photos show the same product, shape of `cosine`."""
+        return torch.sigmoid(cosine * self.scale + self.bias)
+
+
+def fit_calibration(
+    cosine: Tensor, same: Tensor, raw: Calibration | None = None
+) -> Calibration:
+    """Platt scaling (Platt 1999) and the threshold of the best accuracy, both on balanced pairs.
+
+    Args:
+        cosine: float (P,), cosines of validation pairs.
+        same: bool (P,), whether each is of one product. Both kinds are weighted to one half.
+        raw: If given, its scale and bias are kept, and the threshold alone is fitted.
+
+    Raises:
+        UserError: There are not pairs of both kinds.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if not (bool(same.any()) and bool((~same).any())):
+        raise UserError("a threshold needs validation pairs of both kinds: same and different")
+    if raw is None:
+        model = LogisticRegression(class_weight="balanced", C=1e4, max_iter=1000)
+        model.fit(cosine.double().numpy()[:, None], same.numpy())
+        raw = Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
+    probability = raw.probability(cosine.double())
+    return replace(raw, threshold=_best_threshold(probability, same))
+
+
+def _best_threshold(probability: Tensor, same: Tensor) -> float:
+    """Midway between the two neighbouring probabilities that part the pairs best."""
+    ordered, order = probability.sort()
+    truth = same[order].double()
+    positives, negatives = truth.sum(), (1 - truth).sum()
+    # Threshold i lies below ordered[i]: everything from i on is called the same product.
+    found = torch.cat([positives[None], positives - truth.cumsum(0)]) / positives
+    refused = torch.cat([torch.zeros(1).double(), (1 - truth).cumsum(0)]) / negatives
+    possible = torch.ones(len(found), dtype=torch.bool)
+    possible[1:-1] = ordered[1:] > ordered[:-1]  # no threshold parts two equal probabilities
+    best = int((found + refused).masked_fill(~possible, -1).argmax())
+    edges = torch.cat([torch.zeros(1).double(), ordered, torch.ones(1).double()])
+    return float((edges[best] + edges[best + 1]) / 2)

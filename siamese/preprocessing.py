@@ -1,0 +1,87 @@
+"""Photo → pixels → tensor: a part of the model's contract, saved in its checkpoint.
+
+Shapes: B batch, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from siamese.errors import UserError
+from siamese.photos import PhotoSource, open_photo
+
+if TYPE_CHECKING:
+    import torch
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo of any size becomes the encoder's input.
+
+    Args:
+        height: Input height in pixels.
+        width: Input width in pixels.
+        fit: `pad` keeps the aspect ratio and centres the photo on white; `stretch` ignores it
+            (the LookBook report's way).
+        mean: Per-channel mean that is subtracted from pixels scaled to [0, 1].
+        std: Per-channel deviation that the result is divided by.
+    """
+
+    height: int = 128
+    width: int = 96
+    fit: Literal["pad", "stretch"] = "pad"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 8:
+            raise UserError(f"input of {self.height}x{self.width} pixels is under 8 on a side")
+        if self.fit not in ("pad", "stretch"):
+            raise UserError(f"fit must be 'pad' or 'stretch', not {self.fit!r}")
+
+    def shrink(self, photo: Image.Image, box: Box | None = None) -> np.ndarray:
+        """Crop to `box` if there is one, and resize with antialiasing.
+
+        Args:
+            photo: RGB photo of any size.
+            box: Optional `x1, y1, x2, y2` in pixels of `photo`.
+
+        Returns:
+            uint8 (H, W, 3), RGB in 0…255.
+        """
+        if box is not None:
+            x1, y1, x2, y2 = (round(side) for side in box)
+            photo = photo.crop((x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)))
+        if self.fit == "stretch":
+            return np.asarray(photo.resize((self.width, self.height), Image.Resampling.BICUBIC))
+        scale = min(self.height / photo.height, self.width / photo.width)
+        width = max(1, round(photo.width * scale))
+        height = max(1, round(photo.height * scale))
+        canvas = Image.new("RGB", (self.width, self.height), "white")
+        resized = photo.resize((width, height), Image.Resampling.BICUBIC)
+        canvas.paste(resized, ((self.width - width) // 2, (self.height - height) // 2))
+        return np.asarray(canvas)
+
+    def read(self, source: PhotoSource, box: Box | None = None) -> np.ndarray:
+        """Open a photo and shrink it: uint8 (H, W, 3).
+
+        Raises:
+            PhotoError: The photo cannot be used; the message says why.
+        """
+        # A box is given in pixels of the whole photo, so the decoder may not shrink that one.
+        at_least = None if box is not None else (self.height, self.width)
+        return self.shrink(open_photo(source, at_least=at_least), box)
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 (B, H, W, 3) → float32 (B, 3, H, W) in channels-last memory, no copy of layout."""
+        import torch
+
+        scale = torch.tensor([255.0 * s for s in self.std], device=pixels.device)
+        shift = torch.tensor([m / s for m, s in zip(self.mean, self.std, strict=True)])
+        return (pixels / scale - shift.to(pixels.device)).permute(0, 3, 1, 2)
