@@ -5,8 +5,9 @@ Shapes: R photos, D embedding size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from siamese.pair_score import Calibration, fit_calibration
 from siamese.retrieval import TOP, RetrievalReport, measure_drawn
 from siamese.verification import Pairs, VerificationReport, draw_pairs, verify
 
+Report = TypeVar("Report")
 CATALOG_SIZES = (50, 300)
 PAIRS_PER_PRODUCT = 10
 CATEGORY = "category"  # column whose equal values make a negative pair hard
@@ -38,42 +40,70 @@ class Evaluation:
         }
 
     def __str__(self) -> str:
-        return "\n\n".join(
-            f"{title}\n{table.to_string(index=False)}" for title, table in self.tables().items()
-        )
+        return side_by_side({"": self})
 
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """A table of text per report, for people."""
-        pairs = [
-            {
-                "pairs": name,
-                "count": report.pairs,
-                "accuracy": f"{report.accuracy:.3f}",
-                "precision": f"{report.precision:.3f}",
-                "recall": f"{report.recall:.3f}",
-                "F1": f"{report.f1:.3f}",
-                "AUC": f"{report.auc:.3f}",
-                "[[TN, FP], [FN, TP]]": f"[[{report.true_negatives}, {report.false_positives}], "
-                f"[{report.false_negatives}, {report.true_positives}]]",
-            }
-            for name, report in self.verification.items()
-        ]
-        rankings = [
-            {
-                "catalog": name,
-                "products": report.catalog_size,
-                "queries": report.queries,
-                **{f"top-{k} [95 %]": _with_interval(report, k) for k in TOP},
-                "chance": "/".join(_short(report.chance(k)) for k in TOP),
-                "MRR": f"{report.mean_reciprocal_rank:.3f}",
-                "mAP": f"{report.mean_average_precision:.3f}",
-            }
-            for name, report in self.retrieval.items()
-        ]
-        return {
-            "Verification: is the person wearing this product?": pd.DataFrame(pairs),
-            "Retrieval: is the right product among the first k?": pd.DataFrame(rankings),
+
+def from_dict(values: dict[str, Any]) -> Evaluation:
+    """What `Evaluation.as_dict` gave, read back from JSON."""
+    rankings = {}
+    for name, row in values["retrieval"].items():
+        kept = {f.name: row[f.name] for f in fields(RetrievalReport) if f.name in row}
+        rankings[name] = RetrievalReport(**kept, top={k: row[f"top_{k}"] for k in TOP})
+    pairs = {name: VerificationReport(**row) for name, row in values["verification"].items()}
+    return Evaluation(pairs, rankings)
+
+
+def side_by_side(evaluations: dict[str, Evaluation]) -> str:
+    """Both reports as text tables; each line of a report with every recipe under the other.
+
+    Args:
+        evaluations: By the name of the recipe; a single nameless one gets no such column.
+    """
+    pairs = [
+        {
+            "pairs": line,
+            "recipe": recipe,
+            "count": report.pairs,
+            "accuracy": f"{report.accuracy:.3f}",
+            "precision": f"{report.precision:.3f}",
+            "recall": f"{report.recall:.3f}",
+            "F1": f"{report.f1:.3f}",
+            "AUC": f"{report.auc:.3f}",
+            "[[TN, FP], [FN, TP]]": f"[[{report.true_negatives}, {report.false_positives}], "
+            f"[{report.false_negatives}, {report.true_positives}]]",
         }
+        for line, recipe, report in _lines({n: e.verification for n, e in evaluations.items()})
+    ]
+    rankings = [
+        {
+            "catalog": line,
+            "recipe": recipe,
+            "products": report.catalog_size,
+            **{f"top-{k} [95 %]": _with_interval(report, k) for k in TOP},
+            "chance": "/".join(_short(report.chance(k)) for k in TOP),
+            "MRR": f"{report.mean_reciprocal_rank:.3f}",
+            "mAP": f"{report.mean_average_precision:.3f}",
+        }
+        for line, recipe, report in _lines({n: e.retrieval for n, e in evaluations.items()})
+    ]
+    titles = {
+        "Verification: is the person wearing this product?": pairs,
+        "Retrieval: is the right product among the first k?": rankings,
+    }
+    hidden = [] if any(evaluations) else ["recipe"]
+    return "\n\n".join(
+        f"{title}\n{pd.DataFrame(rows).drop(columns=hidden).to_string(index=False)}"
+        for title, rows in titles.items()
+    )
+
+
+def _lines(reports: dict[str, dict[str, Report]]) -> Iterator[tuple[str, str, Report]]:
+    """(line, recipe, report), line by line."""
+    lines = dict.fromkeys(line for of_recipe in reports.values() for line in of_recipe)
+    for line in lines:
+        for recipe, of_recipe in reports.items():
+            if line in of_recipe:
+                yield line, recipe, of_recipe[line]
 
 
 def _with_interval(report: RetrievalReport, k: int) -> str:
@@ -128,14 +158,12 @@ def evaluate(
     pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
     verification = {
         "at .5": _verify(embedding, pairs, calibration, 0.5),
-        f"at fitted {calibration.threshold:.3f}": _verify(
-            embedding, pairs, calibration, calibration.threshold
-        ),
+        "at fitted threshold": _verify(embedding, pairs, calibration, calibration.threshold),
     }
     if CATEGORY in frame:
         category = frame[CATEGORY].fillna("").to_numpy(dtype=str)
         hard = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed, category)
-        verification["same category, at fitted"] = _verify(
+        verification["same category, fitted"] = _verify(
             embedding, hard, calibration, calibration.threshold
         )
     both = np.intersect1d(product[is_person], product[~is_person])

@@ -18,7 +18,7 @@ class ColourHistogram(nn.Module):
     """
 
     def __init__(
-        self, box: tuple[float, float, float, float] = (0.3, 0.25, 0.7, 0.65), bins: int = 8
+        self, box: tuple[float, float, float, float] = (0.3, 0.3, 0.7, 0.7), bins: int = 8
     ) -> None:
         super().__init__()
         self.box = box

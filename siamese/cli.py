@@ -1,0 +1,96 @@
+"""The settings of a training: YAML, command line, loggers and callbacks (LightningCLI)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.loggers import CSVLogger, WandbLogger
+
+from siamese.callbacks import training_callbacks
+from siamese.module import SiameseModule
+
+
+class Parser(LightningArgumentParser):
+    """Says what is wrong in one line; all options are a `--help` away."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        print(f"train.py: {' '.join(message.split())}; see train.py --help", file=sys.stderr)
+        sys.exit(2)
+
+
+class TrainingCLI(LightningCLI):
+    """Settings by YAML and command line; what every run has in common is set here."""
+
+    def __init__(
+        self, data: type[LightningDataModule], default_config: Path, arguments: list[str]
+    ) -> None:
+        if not any(a.split("=")[0] in ("--config", "-c") for a in arguments):
+            arguments = ["--config", str(default_config), *arguments]
+        super().__init__(
+            SiameseModule,
+            data,
+            run=False,
+            auto_configure_optimizers=False,
+            parser_class=Parser,
+            args=arguments,
+            seed_everything_default=0,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+            trainer_defaults={
+                "precision": "bf16-mixed",
+                "use_distributed_sampler": False,  # the batches are shared out by ourselves
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 10,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """`--ckpt_path`, and one seed for all that draws."""
+        parser.add_argument(
+            "--ckpt_path", default=None, help="`last` or a file: go on with an interrupted run"
+        )
+        parser.add_argument("--wandb", default=True, type=bool, help="Log to Weights & Biases")
+        parser.add_argument(
+            "--rivals",
+            default=[],
+            type=list[str],
+            help="Configs whose recipes are run on the same data and reported beside this one",
+        )
+        parser.link_arguments("seed_everything", "model.seed")
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def instantiate_trainer(self, **keywords: Any) -> Trainer:
+        """The trainer, with loggers and callbacks that write into the run's folder."""
+        settings = self.config_init["trainer"]
+        folder = Path(settings["default_root_dir"] or "checkpoints/run")
+        if settings["logger"] is None and not settings["fast_dev_run"]:
+            keywords["logger"] = [CSVLogger(folder, name="log")]
+            if self.config_init["wandb"]:
+                keywords["logger"].append(WandbLogger(project="siamese", save_dir=folder))
+        chosen = settings["callbacks"] or []
+        keywords["callbacks"] = [*chosen, *training_callbacks(folder)]
+        return super().instantiate_trainer(**keywords)
+
+
+class SaveConfig(SaveConfigCallback):
+    """The resolved config, beside the checkpoints rather than beside the log."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        path = Path(trainer.default_root_dir) / "config.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.parser.save(self.config, path, skip_none=False, overwrite=True)
+
+
+def wandb_mode() -> str:
+    """`online` for users who have logged in, `offline` for others, who thus need no account."""
+    try:
+        known = netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, NetrcParseError):
+        known = False
+    return "online" if known or os.environ.get("WANDB_API_KEY") else "offline"
