@@ -1,0 +1,122 @@
+"""The arguments of infer.py's commands."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+ABOUT = "Catalogs and search: which product of a shop does the person in a photo wear?"
+SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments; ends the process with status 2 and a line on stderr where they are wrong."""
+    made = parser()
+    arguments = made.parse_args(words)
+    if arguments.command in ("add", "update"):
+        one = arguments.product_id is not None
+        if one == (arguments.manifest is not None):
+            made.error(f"{arguments.command}: give a product id and photos, or --manifest")
+        if arguments.manifest is not None and arguments.settings:
+            made.error(f"{arguments.command}: --set is for one product, not for a --manifest")
+        if one and not arguments.photos and (arguments.command == "add" or not arguments.settings):
+            made.error(f"{arguments.command} {arguments.product_id}: give its photos")
+    if arguments.command == "index" and arguments.attributes and not arguments.photos:
+        made.error("index: --attributes goes with --photos")
+    if arguments.command == "search" and arguments.box and len(arguments.photos) != 1:
+        made.error("search: --box goes with one photo")
+    return arguments
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--checkpoint", default="checkpoints/default/model.safetensors")
+    common.add_argument("--catalog", default="catalogs/default", help="folder or LanceDB URI")
+    common.add_argument("--device", help="cpu, cuda, …; by default a GPU where many photos wait")
+    broken = argparse.ArgumentParser(add_help=False)
+    broken.add_argument(
+        "--max-broken", type=share, default=0.01, help="share of photos that may be unusable"
+    )
+    made = argparse.ArgumentParser(prog="infer.py", description=ABOUT)
+    commands = made.add_subparsers(dest="command", required=True)
+
+    index = commands.add_parser("index", parents=[common, broken], help="make a catalog")
+    source = index.add_mutually_exclusive_group(required=True)
+    source.add_argument("manifest", nargs="?", help="CSV or Parquet; rows of role product are used")
+    source.add_argument("--photos", help="folder; a file's name without suffix is its product id")
+    index.add_argument("--attributes", help="CSV with product_id (or id), for --photos")
+    index.add_argument("--overwrite", action="store_true", help="replace a catalog that is there")
+
+    for name, meaning in (("add", "add new products"), ("update", "add or replace products")):
+        change = commands.add_parser(name, parents=[common, broken], help=meaning)
+        change.add_argument("product_id", nargs="?")
+        change.add_argument("photos", nargs="*", help="all its photos")
+        change.add_argument(
+            "--set",
+            dest="settings",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="KEY=VALUE",
+            help="attributes; an empty value takes one away",
+        )
+        change.add_argument("--manifest", help="instead: CSV or Parquet of many products")
+
+    remove = commands.add_parser("remove", parents=[common], help="remove products")
+    remove.add_argument("product_ids", nargs="+")
+
+    listing = commands.add_parser("list", parents=[common], help="show products")
+    listing.add_argument("--where", help="SQL condition, such as \"baseColour = 'Blue'\"")
+    listing.add_argument("--limit", type=positive)
+    listing.add_argument("--json", action="store_true")
+
+    search = commands.add_parser("search", parents=[common], help="rank the catalog for photos")
+    search.add_argument("photos", nargs="+", help="photos, or folders of photos")
+    search.add_argument("--top", type=positive, default=20)
+    search.add_argument("--where", help="SQL condition, such as \"articleType = 'Tshirts'\"")
+    search.add_argument("--box", type=box, help="x1,y1,x2,y2: the part of the photo to look at")
+    search.add_argument("--json", action="store_true")
+    search.add_argument("--sheet", type=picture, help="PNG or JPEG to draw the answers on")
+
+    evaluate = commands.add_parser("evaluate", parents=[common, broken], help="report on a split")
+    evaluate.add_argument("manifest")
+    evaluate.add_argument("--split", default="test", choices=("train", "validation", "test"))
+    evaluate.add_argument("--json", action="store_true")
+    return made
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """An argument from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return value
+
+
+def box(text: str) -> tuple[float, float, float, float]:
+    """An argument of four sides."""
+    try:
+        x1, y1, x2, y2 = (float(side) for side in text.split(","))
+    except ValueError:
+        x1 = y1 = x2 = y2 = 0.0
+    if not (0 <= x1 < x2 < float("inf") and 0 <= y1 < y2 < float("inf")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no box; write x1,y1,x2,y2 with x1 < x2")
+    return x1, y1, x2, y2
+
+
+def picture(text: str) -> str:
+    """An argument that is a picture to be written."""
+    if not text.lower().endswith(SHEET_SUFFIXES):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(SHEET_SUFFIXES)}")
+    return text

@@ -1,0 +1,366 @@
+"""The products' embeddings and attributes in a Lance table that many processes may share.
+
+A catalog is a folder, or a URI of object storage, with one table: a row per product photo. Every
+add, update and remove is one commit: readers see all of it or nothing, also after a kill.
+Neither PyTorch nor a checkpoint is needed to list or remove products.
+
+Shapes: D embedding size.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from siamese.catalog_filter import brief, ids_in, query
+from siamese.products import (
+    EMBEDDING,
+    KEY,
+    PATH,
+    PRODUCT,
+    RESERVED,
+    Attribute,
+    CatalogError,
+    Product,
+    attribute_types,
+    listed,
+    plain,
+    table_of,
+)
+from siamese.snapshot import Snapshot, read_snapshot
+from siamese.storage import (
+    LANCE_ERRORS,
+    commit,
+    connect,
+    flush_to_disk,
+    folder_of,
+    no_catalog,
+    one_writer,
+    tables_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Catalog", "CatalogError", "Product", "Snapshot"]
+
+TABLE = "photos"
+FINGERPRINT = b"siamese-encoder"  # a key in the metadata of the table's schema
+FRAGMENTS = 64  # more data files than that are joined; every add leaves one
+KEPT = timedelta(hours=1)  # old versions, for readers that are in the middle of one
+IDS_PER_QUERY = 1000  # bounds the length of the SQL
+Result = TypeVar("Result")
+
+
+class Catalog:
+    """An open catalog, from `Catalog.create` or `Catalog.open`. Threads may share it.
+
+    Args:
+        uri: Where it is, for messages.
+        database: LanceDB connection to it.
+    """
+
+    def __init__(self, uri: str, database: Any) -> None:
+        self.uri = uri
+        self._database = database
+        self._table = database.open_table(TABLE)
+        self._snapshot: Snapshot | None = None
+        self._guard = threading.Lock()
+        made_by = self._made_by()
+        if made_by is None:
+            raise CatalogError(f"{uri}: holds a table of another program; name another --catalog")
+        self.fingerprint = made_by
+        self.embedding_size = int(self._table.schema.field(EMBEDDING).type.list_size)
+
+    @classmethod
+    def create(
+        cls,
+        uri: str | Path,
+        fingerprint: str,
+        embedding_size: int,
+        products: Sequence[Product] = (),
+        overwrite: bool = False,
+    ) -> Catalog:
+        """Make a catalog with these products in one commit.
+
+        Args:
+            uri: A folder, or a URI of object storage that LanceDB knows (s3://…, gs://…).
+            fingerprint: Of the encoder that made the embeddings.
+            embedding_size: D.
+            products: What it shall hold from the beginning.
+            overwrite: Whether to replace a catalog that is there; it stays until the commit.
+
+        Raises:
+            CatalogError: It exists already, a product cannot be used, or nothing can be written.
+        """
+        uri = str(uri)
+        rows = table_of(products, embedding_size, attribute_types(products, {}))
+        rows = rows.replace_schema_metadata({FINGERPRINT: fingerprint.encode()})
+        mode = "overwrite" if overwrite else "create"
+        database = connect(uri, make=True)
+        with one_writer(uri):
+            if not overwrite and TABLE in tables_of(uri, database):
+                raise CatalogError(
+                    f"{uri}: there is a catalog already; add to it, choose another --catalog, or "
+                    "replace it with --overwrite"
+                )
+            commit(uri, lambda: database.create_table(TABLE, rows, mode=mode))
+        return cls(uri, database)
+
+    @classmethod
+    def open(cls, uri: str | Path, fingerprint: str | None = None) -> Catalog:
+        """Open a catalog.
+
+        Args:
+            uri: As in `create`.
+            fingerprint: Of the encoder that will be used with it; `None` to use none.
+
+        Raises:
+            CatalogError: There is none, it cannot be read, or another encoder made it.
+        """
+        uri = str(uri)
+        database = connect(uri, make=False)
+        if TABLE not in tables_of(uri, database):
+            raise CatalogError(no_catalog(uri))
+        try:
+            catalog = cls(uri, database)
+        except CatalogError:
+            raise
+        except LANCE_ERRORS as error:
+            raise CatalogError(
+                f"{uri}: the catalog cannot be read ({brief(error)}); index the photos again"
+            ) from error
+        if fingerprint is not None:
+            catalog.check(fingerprint)
+        return catalog
+
+    @staticmethod
+    def exists(uri: str | Path) -> bool:
+        """Whether there is a catalog, usable or not."""
+        uri = str(uri)
+        folder = folder_of(uri)
+        if folder is not None and not folder.is_dir():
+            return False
+        return TABLE in tables_of(uri, connect(uri, make=False))
+
+    def check(self, fingerprint: str) -> None:
+        """Raise `CatalogError` unless the encoder of that fingerprint made the embeddings."""
+        if fingerprint != self.fingerprint:
+            raise CatalogError(
+                f"{self.uri}: was made by another encoder ({self.fingerprint}, the checkpoint is "
+                f"{fingerprint}); name that --checkpoint, or index the photos again"
+            )
+
+    @property
+    def attribute_types(self) -> dict[str, pa.DataType]:
+        """The attribute columns and what they hold."""
+        return {
+            field.name: field.type for field in self._table.schema if field.name not in RESERVED
+        }
+
+    @property
+    def version(self) -> int:
+        """Grows with every commit of any process."""
+        return int(self._table.version)
+
+    def count(self, where: str | None = None) -> int:
+        """How many products there are, or how many of them a filter holds for."""
+        return len(query(self._table, [PRODUCT], where)[PRODUCT].unique())
+
+    def products(self, where: str | None = None, limit: int | None = None) -> pd.DataFrame:
+        """Products in order of their ids.
+
+        Args:
+            where: SQL condition on the columns, such as `articleType = 'Tshirts'`.
+            limit: At most so many.
+
+        Returns:
+            Columns product_id, photos (how many), path (of the first), and the attributes.
+
+        Raises:
+            CatalogError: The filter cannot be used.
+        """
+        rows = query(self._table, [KEY, PRODUCT, PATH, *self.attribute_types], where)
+        frame = rows.sort_by([(PRODUCT, "ascending"), (KEY, "ascending")]).to_pandas()
+        photos = frame.groupby(PRODUCT)[KEY].transform("size").astype("int64")
+        frame = frame.assign(**{KEY: photos}).rename(columns={KEY: "photos"})
+        frame = frame.drop_duplicates(PRODUCT).head(len(frame) if limit is None else limit)
+        first = [PRODUCT, "photos", PATH]
+        others = [name for name in frame if name not in first]
+        return frame[first + others].reset_index(drop=True).convert_dtypes()
+
+    def snapshot(self) -> Snapshot:
+        """The catalog as it is now, read again only after somebody wrote.
+
+        Raises:
+            CatalogError: It cannot be read, or was replaced by one of another encoder.
+        """
+        with self._guard:
+            if self._snapshot is None or self._snapshot.version != self.version:
+                self._check_not_replaced()
+                table = self._database.open_table(TABLE)
+                table.checkout(table.version)
+                self._snapshot = read_snapshot(table)
+            return self._snapshot
+
+    def add(self, products: Sequence[Product]) -> None:
+        """Write new products in one commit.
+
+        Raises:
+            CatalogError: Some ids are there already (then nothing is written), a product cannot
+                be used, or the catalog cannot be written.
+        """
+        with one_writer(self.uri):
+            taken = sorted(self._attributes_of([product.product_id for product in products]))
+            if taken:
+                raise CatalogError(
+                    f"{self.uri}: has {listed(taken)} already, nothing was added; update instead"
+                )
+            rows = self._rows(products)
+            merge = self._table.merge_insert(KEY).when_not_matched_insert_all()
+            written = self._write(lambda: merge.execute(rows))
+        if written.num_inserted_rows != len(rows):  # without the lock: on object storage
+            raise CatalogError(
+                f"{self.uri}: another writer added some of these products at the same time; "
+                "update them"
+            )
+
+    def update(self, products: Sequence[Product]) -> None:
+        """Write products that may be there already, in one commit.
+
+        All photos of a product are replaced by the given ones. Attributes that are given replace
+        the old ones (`None` takes one away), others stay.
+
+        Raises:
+            CatalogError: A product cannot be used, or the catalog cannot be written.
+        """
+        ids = [product.product_id for product in products]
+        with one_writer(self.uri):
+            before = self._attributes_of(ids)
+            rows = self._rows(
+                [
+                    replace(p, attributes={**before.get(p.product_id, {}), **p.attributes})
+                    for p in products
+                ]
+            )
+            merge = (
+                self._table.merge_insert(KEY)
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .when_not_matched_by_source_delete(ids_in(ids))
+            )
+            if ids:
+                self._write(lambda: merge.execute(rows))
+
+    def set_attributes(self, product_ids: Sequence[str], attributes: Mapping[str, Any]) -> None:
+        """Change attributes of products in one commit; `None` takes one away, photos stay.
+
+        Raises:
+            CatalogError: As in `remove`, or a value cannot be used.
+        """
+        with one_writer(self.uri):
+            self._check_known(product_ids)
+            nothing = np.zeros((0, self.embedding_size), np.float32)
+            changes = [Product(name, (), nothing, attributes) for name in product_ids]
+            types = attribute_types(changes, self.attribute_types)
+            self._add_columns(types)
+            rows = query(self._table, self._table.schema.names, ids_in(product_ids))
+            for name in types.keys() & attributes.keys():
+                place = rows.schema.get_field_index(name)
+                value = pa.repeat(pa.scalar(plain(attributes[name]), types[name]), len(rows))
+                rows = rows.set_column(place, rows.schema.field(place), value)
+            merge = self._table.merge_insert(KEY).when_matched_update_all()
+            if product_ids:
+                self._write(lambda: merge.execute(rows))
+
+    def remove(self, product_ids: Sequence[str]) -> None:
+        """Take products out with all their photos, in one commit.
+
+        Raises:
+            CatalogError: Some ids are not there (then nothing is removed), or the catalog cannot
+                be written.
+        """
+        with one_writer(self.uri):
+            self._check_known(product_ids)
+            if product_ids:
+                self._write(lambda: self._table.delete(ids_in(product_ids)))
+
+    def optimise(self) -> None:
+        """Join the small files that single adds leave, and drop versions over an hour old.
+
+        Readers see no difference, and a failure is none: the next writer tries again.
+        """
+        started = time.time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            try:
+                self._table.optimize(cleanup_older_than=KEPT)
+            except LANCE_ERRORS:
+                return
+        flush_to_disk(self.uri, started)
+
+    def _rows(self, products: Sequence[Product]) -> pa.Table:
+        """The products as rows of this table, which gets a column for each new attribute."""
+        self._check_not_replaced()
+        types = attribute_types(products, self.attribute_types)
+        rows = table_of(products, self.embedding_size, types)
+        self._add_columns(types)
+        return rows
+
+    def _add_columns(self, types: Mapping[str, pa.DataType]) -> None:
+        """Columns for those attributes that the table lacks.
+
+        A commit of its own: if the next one fails, they are there, but empty.
+        """
+        known = self.attribute_types
+        new = [pa.field(name, kind) for name, kind in types.items() if name not in known]
+        if new:
+            commit(self.uri, lambda: self._table.add_columns(pa.schema(new)))
+
+    def _attributes_of(self, product_ids: Sequence[str]) -> dict[str, dict[str, Attribute]]:
+        """The attributes of those products that are there."""
+        columns = [PRODUCT, *self.attribute_types]
+        found: dict[str, dict[str, Attribute]] = {}
+        for start in range(0, len(product_ids), IDS_PER_QUERY):
+            some = ids_in(product_ids[start : start + IDS_PER_QUERY])
+            for row in query(self._table, columns, some).to_pylist():
+                found[row.pop(PRODUCT)] = row
+        return found
+
+    def _check_known(self, product_ids: Sequence[str]) -> None:
+        """Raise `CatalogError` with the ids that are not there."""
+        known = self._attributes_of(product_ids)
+        unknown = [name for name in product_ids if name not in known]
+        if unknown:
+            raise CatalogError(
+                f"{self.uri}: has no product {listed(unknown)}, nothing was changed; see `list`"
+            )
+
+    def _check_not_replaced(self) -> None:
+        """Raise `CatalogError` if another encoder's catalog has taken this one's place."""
+        if self._made_by() != self.fingerprint:
+            raise CatalogError(
+                f"{self.uri}: was replaced by a catalog of another encoder; start again with "
+                "that --checkpoint"
+            )
+
+    def _made_by(self) -> str | None:
+        """Fingerprint in the table as it is now."""
+        found = (self._table.schema.metadata or {}).get(FINGERPRINT)
+        return None if found is None else found.decode()
+
+    def _write(self, write: Callable[[], Result]) -> Result:
+        """One commit, and once in a while `optimise`."""
+        written = commit(self.uri, write)
+        if self._table.stats()["fragment_stats"]["num_fragments"] > FRAGMENTS:
+            self.optimise()
+        return written

@@ -1,0 +1,75 @@
+"""Reading the catalog's table by a SQL condition, with clear lines for those that are wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from siamese.products import EMBEDDING, KEY, PRODUCT, CatalogError
+
+HINT = "write it like \"articleType = 'Tshirts' AND price < 20\""
+QUOTED = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"")
+UNKNOWN = re.compile(r"No field named (.+?)\. (?:Valid|Did)")
+NOISE = re.compile(
+    r", /\S+\.rs:\d+(:\d+)?|Invalid (user )?input[,:] |lance error: |LanceError\(\w+\): "
+)
+
+
+def query(
+    table: Any, columns: Sequence[str], where: str | None = None, row_ids: bool = False
+) -> pa.Table:
+    """The rows that a condition holds for.
+
+    Args:
+        table: LanceDB table of a catalog.
+        columns: What to read.
+        where: LanceDB SQL condition; `None` for all rows.
+        row_ids: Whether to add the column `_rowid`.
+
+    Raises:
+        CatalogError: The condition is wrong, or the table cannot be read.
+    """
+    search = table.search().select(list(columns))
+    if where is not None:
+        _check_shape(where)
+        search = search.where(where)
+    if row_ids:
+        search = search.with_row_id(True)
+    try:
+        return search.to_arrow()
+    except ValueError as error:
+        if where is None:
+            raise
+        raise CatalogError(_wrong(where, table, error)) from error
+    except (RuntimeError, OSError) as error:
+        raise CatalogError(f"{table.name}: cannot be read ({brief(error)})") from error
+
+
+def ids_in(product_ids: Iterable[str]) -> str:
+    """The condition that a row is of one of these products."""
+    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in product_ids)
+    return f"{PRODUCT} IN ({quoted})"
+
+
+def brief(error: Exception) -> str:
+    """One line of LanceDB's message, without the places in its source."""
+    text = NOISE.sub("", " ".join(str(error).split()))
+    return text[:200] or type(error).__name__
+
+
+def _check_shape(where: str) -> None:
+    """Refuse what LanceDB would ignore: it stops reading at a semicolon."""
+    if ";" in QUOTED.sub("", where):
+        raise CatalogError(f"filter {where!r}: holds a semicolon; {HINT}")
+
+
+def _wrong(where: str, table: Any, error: Exception) -> str:
+    """What is wrong with a condition, in one line."""
+    unknown = UNKNOWN.search(str(error))
+    if unknown is None:
+        return f"filter {where!r}: {brief(error)}; {HINT}"
+    known = [name for name in table.schema.names if name not in (KEY, EMBEDDING)]
+    return f"filter {where!r}: no column {unknown[1].strip('`')}; there are {', '.join(known)}"

@@ -1,0 +1,248 @@
+"""What infer.py's commands do once their arguments are parsed; progress and warnings go to stderr.
+
+Shapes: none but lists of photos.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siamese.catalog import Catalog, CatalogError, Product
+from siamese.listing import ListedPhoto, boxes_of, photos_in
+from siamese.preprocessing import Box
+from siamese.products import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from siamese.checkpoint import Checkpoint
+    from siamese.embedding import EmbeddedPhotos
+    from siamese.evaluation import Evaluation
+    from siamese.finder import Finder, Ranking
+
+LISTED_BROKEN = 20
+SHEET_QUERIES = 50  # rows of a contact sheet
+NUMBERS, TRUTH, TEXT = "double", "bool", "string"  # Arrow's names for the kinds of attributes
+TRUTHS = {"true": True, "false": False}
+
+
+def index(
+    uri: str,
+    checkpoint: Checkpoint,
+    photos: Sequence[ListedPhoto],
+    overwrite: bool = False,
+    max_broken: float = 0.01,
+) -> str:
+    """Make a catalog of these photos; the line that says what was done.
+
+    Raises:
+        CatalogError: There is a catalog already, too many photos are broken, or nothing can be
+            written. Whatever was there before is then unchanged.
+    """
+    if not overwrite and Catalog.exists(uri):
+        raise CatalogError(
+            f"{uri}: there is a catalog already; use add, choose another --catalog, or replace "
+            "it with --overwrite"
+        )
+    started = time.perf_counter()
+    products = embedded_products(checkpoint, photos, max_broken)
+    Catalog.create(uri, checkpoint.fingerprint, checkpoint.embedding_size, products, overwrite)
+    seconds = time.perf_counter() - started
+    count = sum(len(product.paths) for product in products)
+    return (
+        f"{uri}: {len(products)} products with {count} photos in {seconds:.1f} s, "
+        f"{count / seconds:.0f} photos/s"
+    )
+
+
+def embedded_products(
+    checkpoint: Checkpoint, photos: Sequence[ListedPhoto], max_broken: float = 0.0
+) -> list[Product]:
+    """Embed photos and bring those of one product together, in the order given.
+
+    Args:
+        checkpoint: The encoder.
+        photos: Of any number of products; a product's attributes are the first known of each.
+        max_broken: The share of photos that may be left out because they cannot be used.
+
+    Raises:
+        PhotoError: The only photo cannot be used.
+        CatalogError: More than that share cannot be used.
+    """
+    embedded = embed_with_bar(
+        checkpoint, [photo.path for photo in photos], [photo.box for photo in photos]
+    )
+    broken = list(embedded.broken.values())
+    if broken and len(photos) == 1:
+        raise broken[0]
+    if len(broken) > max_broken * len(photos):
+        raise CatalogError(
+            f"{len(broken)} of {len(photos)} photos cannot be used, more than --max-broken "
+            f"{max_broken:g}; mend them or raise it; the first is {broken[0]}"
+        )
+    report_broken(embedded)
+    rows: dict[str, list[int]] = {}
+    for row, place in enumerate(embedded.usable):
+        rows.setdefault(photos[place].product_id, []).append(row)
+    vectors = embedded.embeddings.numpy()
+    products = []
+    for product_id, own in rows.items():
+        listed = [photos[embedded.usable[row]] for row in own]
+        attributes: dict[str, Any] = {}
+        for name, value in (item for photo in listed for item in photo.attributes.items()):
+            if attributes.get(name) is None:
+                attributes[name] = plain(value)
+        paths = [photo.path for photo in listed]
+        products.append(Product(product_id, paths, vectors[own], attributes))
+    return products
+
+
+def embed_with_bar(
+    checkpoint: Checkpoint, photos: Sequence[str], boxes: Sequence[Box | None]
+) -> EmbeddedPhotos:
+    """Embed photos past broken ones, with a progress bar on a terminal."""
+    from siamese.embedding import embed_all
+
+    if len(photos) <= 64:  # done before a bar could be read
+        return embed_all(checkpoint, photos, boxes)
+    from tqdm import tqdm
+
+    with tqdm(total=len(photos), unit=" photos", desc="embedding", disable=None) as bar:
+        return embed_all(checkpoint, photos, boxes, progress=bar.update)
+
+
+def report_broken(embedded: EmbeddedPhotos) -> None:
+    """A line on stderr for each photo that was left out."""
+    errors = list(embedded.broken.values())
+    for error in errors[:LISTED_BROKEN]:
+        print(f"skipped {error}", file=sys.stderr)
+    if len(errors) > LISTED_BROKEN:
+        print(f"skipped {len(errors) - LISTED_BROKEN} more", file=sys.stderr)
+
+
+def parse_attributes(settings: Sequence[str], catalog: Catalog) -> dict[str, Any]:
+    """`key=value` → values of the kind that the catalog's column holds; an empty one is unknown.
+
+    Of new attributes, `true` and `false` become truth values and numbers become numbers, unless
+    that loses something (`0042` stays text).
+
+    Raises:
+        CatalogError: No `=`, or a value that the column cannot hold.
+    """
+    types = {name: str(kind) for name, kind in catalog.attribute_types.items()}
+    attributes: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise CatalogError(f"--set {setting}: write it as key=value")
+        attributes[name] = _value(text, types.get(name))
+    return attributes
+
+
+def _value(text: str, kind: str | None) -> str | float | bool | None:
+    """Text as what it means; as it is where it means nothing else."""
+    if not text:
+        return None
+    if kind in (None, TRUTH) and text.lower() in TRUTHS:
+        return TRUTHS[text.lower()]
+    leading_zero = text.lstrip("+-")[:2].isdigit() and text.lstrip("+-").startswith("0")
+    if kind == NUMBERS or (kind is None and not leading_zero and not text[-1:].isalpha()):
+        try:
+            return float(text)
+        except ValueError:
+            pass
+    return text
+
+
+def search(
+    finder: Finder,
+    photos: Sequence[str],
+    top: int = 20,
+    where: str | None = None,
+    box: Box | None = None,
+) -> list[Ranking]:
+    """Rank the catalog for each photo that can be used; the others are named on stderr.
+
+    Raises:
+        PhotoError: The only photo cannot be used.
+        CatalogError: None of them can be used, or see `Finder.rank`.
+    """
+    embedded = embed_with_bar(finder.checkpoint, photos, [box] * len(photos))
+    if embedded.broken and len(photos) == 1:
+        raise embedded.broken[0]
+    report_broken(embedded)
+    if not embedded.usable:
+        raise CatalogError(f"none of the {len(photos)} photos can be used")
+    names = [photos[place] for place in embedded.usable]
+    return finder.rank_embeddings(embedded.embeddings, top, where, names)
+
+
+def photos_of(sources: Sequence[str]) -> list[str]:
+    """Photos, and the photos of folders, in the order given."""
+    found: list[str] = []
+    for source in sources:
+        found += photos_in(source) if os.path.isdir(source) else [source]
+    return found
+
+
+def save_sheet(path: str, rankings: Sequence[Ranking]) -> None:
+    """Write the contact sheet of these rankings.
+
+    Raises:
+        CatalogError: It cannot be written.
+    """
+    from siamese.files import replacing
+    from siamese.sheet import SheetMatch, SheetRow, ranking_sheet
+
+    rows = []
+    for ranking in rankings[:SHEET_QUERIES]:
+        verdict = "probably found" if ranking.in_catalog else "probably not in this catalog"
+        matches = [
+            SheetMatch(
+                match.path,
+                (f"{rank}. {match.product_id}", _scores(match.probability, match.cosine)),
+            )
+            for rank, match in enumerate(ranking.matches, 1)
+        ]
+        rows.append(SheetRow(ranking.query, (Path(ranking.query).name, verdict), matches))
+    sheet = ranking_sheet(rows)
+    try:
+        with replacing(path) as temporary:
+            sheet.save(temporary)
+    except OSError as error:
+        raise CatalogError(f"{path}: the sheet cannot be written ({error.strerror})") from error
+    if len(rankings) > SHEET_QUERIES:
+        print(f"{path}: shows the first {SHEET_QUERIES} queries", file=sys.stderr)
+
+
+def _scores(probability: float, cosine: float) -> str:
+    return f"p {probability:.3f}  cos {cosine:.3f}"
+
+
+def evaluate(
+    checkpoint: Checkpoint, manifest: pd.DataFrame, split: str, max_broken: float = 0.01
+) -> Evaluation:
+    """Both reports of one split of a manifest.
+
+    Raises:
+        CatalogError: The split is empty, or too many photos are broken.
+    """
+    from siamese.evaluation import evaluate as reports
+
+    frame = manifest[manifest["split"] == split].reset_index(drop=True)
+    if frame.empty:
+        raise CatalogError(f"the manifest has no rows of split {split!r}")
+    embedded = embed_with_bar(checkpoint, frame["path"].tolist(), boxes_of(frame))
+    if len(embedded.broken) > max_broken * len(frame):
+        raise CatalogError(
+            f"{len(embedded.broken)} of {len(frame)} photos cannot be used, more than "
+            f"--max-broken {max_broken:g}; the first is {next(iter(embedded.broken.values()))}"
+        )
+    report_broken(embedded)
+    usable = frame.iloc[embedded.usable].reset_index(drop=True)
+    return reports(embedded.embeddings, usable, checkpoint.calibration)

@@ -1,0 +1,101 @@
+"""Many photos → embeddings: threads decode the next photos while the encoder works.
+
+Shapes: P photos, D embedding size, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.checkpoint import Checkpoint
+from siamese.photos import PhotoError, PhotoSource
+from siamese.preprocessing import Box
+
+BATCHES_AHEAD = 3  # decoded or being decoded; bounds the memory
+Decoded = np.ndarray | PhotoError
+
+
+@dataclass(frozen=True)
+class EmbeddedPhotos:
+    """Photos that could be used, and those that could not.
+
+    Args:
+        embeddings: float32 (usable, D).
+        usable: Places of these among the P photos, ascending.
+        broken: For each other place what is wrong with its photo.
+    """
+
+    embeddings: Tensor
+    usable: list[int]
+    broken: dict[int, PhotoError]
+
+
+def embed_all(
+    checkpoint: Checkpoint,
+    photos: Sequence[PhotoSource],
+    boxes: Sequence[Box | None] | None = None,
+    batch: int = 64,
+    threads: int = 2,
+    progress: Callable[[int], object] | None = None,
+) -> EmbeddedPhotos:
+    """Embed photos and go on past broken ones.
+
+    Args:
+        checkpoint: The encoder.
+        photos: P paths, encoded bytes or open binary files.
+        boxes: For each photo the part to look at, in its own pixels, or None for all of it.
+        batch: Photos per forward pass.
+        threads: That decode; Pillow lets them run at the same time.
+        progress: Called after each batch with the number of its photos.
+    """
+    parts = [torch.empty(0, checkpoint.embedding_size)]
+    usable: list[int] = []
+    broken: dict[int, PhotoError] = {}
+    for start, decoded in _decoded(checkpoint, photos, boxes, batch, threads):
+        pixels = []
+        for place, result in enumerate(decoded, start):
+            if isinstance(result, PhotoError):
+                broken[place] = result
+            else:
+                usable.append(place)
+                pixels.append(result)
+        if pixels:
+            parts.append(checkpoint.embed_pixels(np.stack(pixels)))
+        if progress is not None:
+            progress(len(decoded))
+    return EmbeddedPhotos(torch.cat(parts), usable, broken)
+
+
+def _decoded(
+    checkpoint: Checkpoint,
+    photos: Sequence[PhotoSource],
+    boxes: Sequence[Box | None] | None,
+    batch: int,
+    threads: int,
+) -> Iterator[tuple[int, list[Decoded]]]:
+    """Batches with the place of their first photo; pixels are uint8 (H, W, 3)."""
+    parts = boxes or [None] * len(photos)
+
+    def decode(photo: PhotoSource, box: Box | None) -> Decoded:
+        try:
+            return checkpoint.preprocessing.read(photo, box)
+        except PhotoError as error:
+            return error
+
+    waiting: deque[tuple[int, list[Future[Decoded]]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(photos), batch):
+            chosen = zip(photos[start : start + batch], parts[start : start + batch], strict=True)
+            waiting.append((start, [pool.submit(decode, *each) for each in chosen]))
+            if len(waiting) == BATCHES_AHEAD:
+                first, results = waiting.popleft()
+                yield first, [result.result() for result in results]
+        for first, results in waiting:
+            yield first, [result.result() for result in results]

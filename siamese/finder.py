@@ -1,0 +1,210 @@
+"""Checkpoint + catalog: which products does a photo show? Exact, and the same every time.
+
+Shapes: Q queries, M catalog photos, N catalog products, D embedding size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.catalog import Catalog, CatalogError
+from siamese.checkpoint import Checkpoint
+from siamese.photos import PhotoSource
+from siamese.preprocessing import Box
+from siamese.products import Attribute
+from siamese.retrieval import product_scores
+from siamese.snapshot import Snapshot
+
+CHUNK = 2**24  # cosines held at a time: 64 MiB
+
+
+@dataclass(frozen=True)
+class Match:
+    """A product of the catalog, as an answer.
+
+    Args:
+        product_id: Which.
+        path: Its photo that is most alike.
+        cosine: Of the query and that photo.
+        probability: That both show the very same product, in (0, 1).
+        attributes: What the catalog knows of it.
+    """
+
+    product_id: str
+    path: str
+    cosine: float
+    probability: float
+    attributes: dict[str, Attribute]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The answer to one photo.
+
+    Args:
+        query: What the photo is called.
+        matches: The best products, best first; ties in order of the product ids.
+        in_catalog: Whether the best probability reaches the checkpoint's threshold.
+    """
+
+    query: str
+    matches: tuple[Match, ...]
+    in_catalog: bool
+
+
+class Finder:
+    """Ranks a catalog's products for photos; sees what other processes write to it.
+
+    Args:
+        checkpoint: The encoder that made the catalog's embeddings, and what its cosines mean.
+        catalog: An open catalog, or where it is.
+
+    Raises:
+        CatalogError: There is no such catalog, or another encoder made it.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, catalog: Catalog | str | Path) -> None:
+        if not isinstance(catalog, Catalog):
+            catalog = Catalog.open(catalog)
+        catalog.check(checkpoint.fingerprint)
+        self.checkpoint = checkpoint
+        self.catalog = catalog
+
+    def rank(
+        self,
+        photos: Sequence[PhotoSource],
+        top: int = 20,
+        where: str | None = None,
+        boxes: Sequence[Box | None] | None = None,
+    ) -> list[Ranking]:
+        """Rank the catalog for each photo.
+
+        Args:
+            photos: Paths, encoded bytes or open binary files.
+            top: How many products of each ranking.
+            where: Rank only products that this SQL condition holds for, for example
+                `articleType = 'Tshirts'`.
+            boxes: For each photo the part to look at, in its own pixels, or None for all of it.
+
+        Raises:
+            PhotoError: A photo cannot be used.
+            CatalogError: The catalog is empty, or the filter is wrong or matches nothing.
+        """
+        names = [
+            str(photo) if isinstance(photo, str | Path) else f"photo {number}"
+            for number, photo in enumerate(photos, start=1)
+        ]
+        return self.rank_embeddings(self.checkpoint.embed(photos, boxes), top, where, names)
+
+    def rank_embeddings(
+        self,
+        embeddings: Tensor,
+        top: int = 20,
+        where: str | None = None,
+        names: Sequence[str] | None = None,
+    ) -> list[Ranking]:
+        """Rank the catalog for photos that are embedded already.
+
+        Args:
+            embeddings: float32 (Q, D), unit length.
+            top, where: As in `rank`.
+            names: What the rankings call their photos.
+
+        Raises:
+            CatalogError: As in `rank`.
+        """
+        if top < 1:
+            raise ValueError(f"top must be at least 1, not {top}")
+        snapshot = self.catalog.snapshot()
+        names = names or [f"photo {number}" for number in range(1, len(embeddings) + 1)]
+        chosen = self._chosen(snapshot, where)
+        gallery, product = torch.from_numpy(snapshot.embeddings), snapshot.product
+        if chosen is not None:
+            gallery, product = gallery[torch.from_numpy(chosen)], product[chosen]
+        rankings = []
+        for name, (photos, cosines) in zip(
+            names, best_photos(embeddings, gallery, product, top), strict=True
+        ):
+            places = photos if chosen is None else chosen[photos]
+            rankings.append(self._ranking(name, snapshot, places, cosines))
+        return rankings
+
+    def _chosen(self, snapshot: Snapshot, where: str | None) -> np.ndarray | None:
+        """Places of the photos to rank, `None` for all."""
+        if not snapshot.product_ids:
+            raise CatalogError(f"{self.catalog.uri}: the catalog is empty; add products to it")
+        if where is None:
+            return None
+        chosen = snapshot.select(where)
+        if not len(chosen):
+            raise CatalogError(
+                f"filter {where!r}: holds for none of the {len(snapshot.product_ids)} products; "
+                "loosen it, `list` shows their attributes"
+            )
+        return chosen
+
+    def _ranking(
+        self, name: str, snapshot: Snapshot, places: np.ndarray, cosines: np.ndarray
+    ) -> Ranking:
+        """The ranking whose matches are these photos of the catalog, in order."""
+        calibration = self.checkpoint.calibration
+        probabilities = calibration.probability(torch.from_numpy(cosines)).tolist()
+        matches = tuple(
+            Match(snapshot.product_ids[snapshot.product[place]], path, cosine, probability, known)
+            for place, cosine, probability, (path, known) in zip(
+                places, cosines.tolist(), probabilities, snapshot.describe(places), strict=True
+            )
+        )
+        return Ranking(name, matches, max(probabilities) >= calibration.threshold)
+
+
+def best_photos(
+    queries: Tensor, gallery: Tensor, product: np.ndarray, top: int, chunk: int = CHUNK
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The best photo of each of the best products, for each query.
+
+    A matrix product in float32 finds all photos that could be among them; their cosines are then
+    summed again in float64, row by row. So neither the batch nor the chunk nor a photo's place
+    in the catalog can change a result, and equal photos have equal cosines.
+
+    Args:
+        queries: float32 (Q, D), unit length.
+        gallery: float32 (M, D), unit length.
+        product: int64 (M,), ascending; a smaller number wins a tie.
+        top: How many products.
+        chunk: Cosines held at a time.
+
+    Yields:
+        Per query: places in the gallery, int64 (min(top, N),), and cosines, float64.
+    """
+    _, number = np.unique(product, return_inverse=True)
+    products = int(number[-1]) + 1
+    # Twice the largest error of a cosine in float32 (Higham 2002, section 3.1, unit vectors).
+    slack = 2 * 1.01 * gallery.shape[1] * 2.0**-24
+    step = max(1, chunk // len(gallery))
+    for start in range(0, len(queries), step):
+        cosine = queries[start : start + step] @ gallery.T
+        scores = cosine
+        if products < len(gallery):
+            scores = product_scores(cosine, torch.from_numpy(number), products)
+        least = scores.topk(min(top, products)).values[:, -1:] - slack
+        for query, possible in zip(queries[start : start + step], cosine >= least, strict=True):
+            places = possible.nonzero()[:, 0].numpy()
+            yield _order(query.numpy(), gallery[places].numpy(), product[places], places, top)
+
+
+def _order(
+    query: np.ndarray, candidates: np.ndarray, product: np.ndarray, places: np.ndarray, top: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Candidates by exact cosine, then product, then place; the first of each product."""
+    exact = (candidates.astype(np.float64) * query.astype(np.float64)).sum(axis=1)
+    order = np.lexsort((places, product, -exact))
+    _, first = np.unique(product[order], return_index=True)
+    best = order[np.sort(first)[:top]]
+    return places[best], exact[best]

@@ -1,0 +1,142 @@
+"""Which photos of which products shall enter a catalog: from a folder, a table or a manifest.
+
+Nothing is opened here but folders; the tables come in as DataFrames.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siamese.preprocessing import Box
+from siamese.products import PATH, PRODUCT, CatalogError, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"),
+    *(".jp2", ".ppm", ".heic", ".heif"),
+)
+BOX_COLUMNS = ("x1", "y1", "x2", "y2")
+NO_ATTRIBUTES = ("role", "split", PATH, PRODUCT, *BOX_COLUMNS)  # other columns of a manifest
+
+
+@dataclass(frozen=True)
+class ListedPhoto:
+    """A product photo that shall be embedded.
+
+    Args:
+        path: The photo.
+        product_id: Its product.
+        box: The part of the photo to look at, `None` for all of it.
+        attributes: Of the product.
+    """
+
+    path: str
+    product_id: str
+    box: Box | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def photos_in(folder: str | Path) -> list[str]:
+    """All photos in a folder and its subfolders by their suffix, in order of their names.
+
+    Raises:
+        CatalogError: There is no such folder, or no photo in it.
+    """
+    if not os.path.isdir(folder):
+        raise CatalogError(f"{folder}: no such folder; give one with photos")
+    found = [
+        os.path.join(parent, name)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+    ]
+    if not found:
+        raise CatalogError(f"{folder}: no photo in this folder; it has no {', '.join(SUFFIXES)}")
+    return sorted(found)
+
+
+def listed_in_manifest(frame: pd.DataFrame) -> list[ListedPhoto]:
+    """The product photos of a manifest; its other columns are attributes.
+
+    Args:
+        frame: A manifest with absolute paths, see `datasets.manifest`.
+
+    Raises:
+        CatalogError: It has no product photo, or one without path or id.
+    """
+    rows = frame[frame["role"] == "product"]
+    if rows.empty:
+        raise CatalogError("the manifest has no rows of role `product`; a catalog is made of these")
+    return _listed(rows)
+
+
+def listed_in_folder(
+    folder: str | Path, attributes: pd.DataFrame | None = None
+) -> list[ListedPhoto]:
+    """The photos of a folder; a file's name without suffix is its product id.
+
+    Args:
+        folder: With subfolders.
+        attributes: Optional table with product_id (or id) and attributes. If it has paths too,
+            relative to the folder, these tell which photo is which product's; otherwise photos
+            without a row get no attributes and rows without a photo are left out.
+
+    Raises:
+        CatalogError: No photos, or the table lacks ids.
+    """
+    photos = photos_in(folder)
+    if attributes is None:
+        return [ListedPhoto(os.path.abspath(photo), Path(photo).stem) for photo in photos]
+    if PRODUCT not in attributes:
+        attributes = attributes.rename(columns={"id": PRODUCT})
+    if PRODUCT not in attributes:
+        raise CatalogError(
+            f"the attributes have no column {PRODUCT} or id, but {listed(list(attributes))}; "
+            "one of them must say which product a row is"
+        )
+    if PATH in attributes:
+        root = os.path.abspath(folder)
+        paths = attributes[PATH].map(lambda path: os.path.join(root, path), na_action="ignore")
+        return _listed(attributes.assign(**{PATH: paths}))
+    known = attributes.dropna(subset=[PRODUCT]).drop_duplicates(PRODUCT).set_index(PRODUCT)
+    rows = dict(zip(known.index, known.to_dict("records"), strict=True))
+    return [
+        ListedPhoto(os.path.abspath(photo), name, None, rows.get(name, {}))
+        for photo in photos
+        for name in [Path(photo).stem]
+    ]
+
+
+def _listed(rows: pd.DataFrame) -> list[ListedPhoto]:
+    """One photo per row."""
+    lacking = rows[rows[PATH].isna() | rows[PRODUCT].isna()]
+    if len(lacking):
+        raise CatalogError(
+            f"row {lacking.index[0]}: without {PATH} or {PRODUCT}; fill in or remove this row"
+        )
+    names = [str(name) for name in rows if name not in NO_ATTRIBUTES]
+    records = rows[names].to_dict("records")
+    return [
+        ListedPhoto(path, product_id, box, {str(k): value for k, value in record.items()})
+        for path, product_id, box, record in zip(
+            rows[PATH], rows[PRODUCT], boxes_of(rows), records, strict=True
+        )
+    ]
+
+
+def boxes_of(rows: pd.DataFrame) -> list[Box | None]:
+    """The box of each row, `None` for those without."""
+    if not set(BOX_COLUMNS) <= set(rows):
+        return [None] * len(rows)
+    sides = zip(*(rows[name] for name in BOX_COLUMNS), strict=True)
+    return [
+        None if any(math.isnan(side) for side in (x1, y1, x2, y2)) else (x1, y1, x2, y2)
+        for x1, y1, x2, y2 in sides
+    ]

@@ -1,0 +1,66 @@
+"""How infer.py shows rankings and products: lines for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from siamese.products import Attribute, plain, whole_or_fraction
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from siamese.finder import Ranking
+
+SHOWN_ATTRIBUTES = 4
+WIDEST = 24  # characters of an id or value in a table for people
+
+
+def rankings_as_json(rankings: Sequence[Ranking]) -> str:
+    """A list with query, in_catalog and matches of each ranking."""
+    return json.dumps([asdict(ranking) for ranking in rankings], indent=2, ensure_ascii=False)
+
+
+def rankings_as_text(rankings: Sequence[Ranking], threshold: float) -> Iterator[str]:
+    """A heading and a line per product for each ranking."""
+    for ranking in rankings:
+        best = max(match.probability for match in ranking.matches)
+        compared = f"best probability {best:.3f}, threshold {threshold:.3f}"
+        verdict = "probably found" if ranking.in_catalog else "probably not in this catalog"
+        yield f"{ranking.query}: {verdict} ({compared})"
+        width = max(len("product"), *(len(clipped(match.product_id)) for match in ranking.matches))
+        yield f"{'rank':>6}  {'product':<{width}}  probability  cosine  attributes"
+        for rank, match in enumerate(ranking.matches, 1):
+            line = (
+                f"{rank:>6}  {clipped(match.product_id):<{width}}  {match.probability:>11.3f}  "
+                f"{match.cosine:>6.3f}  {_few(match.attributes)}"
+            )
+            yield line.rstrip()
+
+
+def products_as_json(products: pd.DataFrame) -> str:
+    """A list with the columns of each product; unknown attributes are null."""
+    rows = [
+        {str(name): whole_or_fraction(plain(value)) for name, value in row.items()}
+        for row in products.to_dict("records")
+    ]
+    return json.dumps(rows, indent=2, ensure_ascii=False)
+
+
+def products_as_text(products: pd.DataFrame) -> str:
+    """A table of the products."""
+    shown = products.astype(object).where(products.notna(), "").map(lambda v: clipped(str(v)))
+    return shown.to_string(index=False, justify="left") if len(shown) else "no products"
+
+
+def clipped(text: str) -> str:
+    """At most `WIDEST` characters; of a longer text the beginning."""
+    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+
+
+def _few(attributes: Mapping[str, Attribute]) -> str:
+    """The first attributes."""
+    some: list[tuple[str, Any]] = list(attributes.items())[:SHOWN_ATTRIBUTES]
+    return ", ".join(f"{name} {clipped(str(value))}" for name, value in some)

@@ -1,0 +1,81 @@
+"""One version of a catalog in memory, so that ranking needs no disk.
+
+Shapes: M photos, N products, D embedding size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from siamese.catalog_filter import query
+from siamese.products import EMBEDDING, KEY, PATH, PRODUCT, Attribute, whole_or_fraction
+
+ROW_ID = "_rowid"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All of one version; later writes do not change it.
+
+    Args:
+        version: The table's version.
+        product_ids: The N products in order of their ids.
+        product: int64 (M,), each photo's product as its place in `product_ids`, ascending.
+        embeddings: float32 (M, D).
+        rows: Arrow table of the M photos: path and the attributes.
+        row_ids: uint64 (M,), how the Lance table names these rows.
+        table: The Lance table at that version.
+    """
+
+    version: int
+    product_ids: list[str]
+    product: np.ndarray
+    embeddings: np.ndarray
+    rows: pa.Table
+    row_ids: np.ndarray
+    table: Any
+
+    def select(self, where: str) -> np.ndarray:
+        """Places of the photos that a filter holds for, ascending, int64.
+
+        Raises:
+            CatalogError: The filter cannot be used.
+        """
+        found = query(self.table, [KEY], where, row_ids=True)[ROW_ID].to_numpy()
+        return np.flatnonzero(np.isin(self.row_ids, found))
+
+    def describe(self, photos: np.ndarray) -> list[tuple[str, dict[str, Attribute]]]:
+        """Path and known attributes of the photos at these places, int64 (any,)."""
+        rows = self.rows.take(photos).to_pylist()
+        return [
+            (
+                row.pop(PATH),
+                {name: whole_or_fraction(v) for name, v in row.items() if v is not None},
+            )
+            for row in rows
+        ]
+
+
+def read_snapshot(table: Any) -> Snapshot:
+    """Read a Lance table whole that stands at one version (after `checkout`)."""
+    rows = query(table, table.schema.names, row_ids=True)
+    rows = rows.take(pc.sort_indices(rows, [(PRODUCT, "ascending"), (KEY, "ascending")]))
+    ids = rows[PRODUCT].to_numpy()
+    first = np.ones(len(ids), dtype=bool)
+    first[1:] = ids[1:] != ids[:-1]
+    vectors = rows[EMBEDDING].combine_chunks()
+    embeddings = vectors.flatten().to_numpy().reshape(len(ids), vectors.type.list_size)
+    return Snapshot(
+        version=int(table.version),
+        product_ids=ids[first].tolist(),
+        product=np.cumsum(first, dtype=np.int64) - 1,
+        embeddings=embeddings.copy(),  # PyTorch wants writable memory
+        rows=rows.drop_columns([KEY, PRODUCT, EMBEDDING, ROW_ID]),
+        row_ids=rows[ROW_ID].to_numpy(),
+        table=table,
+    )
