@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jsonargparse import Namespace
-from pytorch_lightning import Trainer
 from torch import Tensor
 
 from datasets.module import ProductPhotos
@@ -31,10 +30,10 @@ from siamese.callbacks import ImagesPerSecond
 from siamese.checkpoint import Checkpoint
 from siamese.cli import TrainingCLI, wandb_mode
 from siamese.errors import UserError
-from siamese.evaluation import Evaluation, evaluate, fit, from_dict, side_by_side
-from siamese.files import replacing
+from siamese.evaluation import Evaluation, evaluate, fit
 from siamese.module import SiameseModule
 from siamese.pair_score import Calibration
+from siamese.runs import Cost, Run, compare_runs, read_run
 from siamese.runtime import available_cores, keep_freed_memory
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "default.yaml"
@@ -71,17 +70,12 @@ def train(arguments: list[str]) -> None:
         module.load_state_dict(best["state_dict"])
     checkpoint, evaluation = finish(module, data, f"{data.path} ({len(data.frame)} photos)")
     checkpoint.save(folder / "model.safetensors")
-    cost = cost_of(trainer, module, seconds)
-    with replacing(folder / "report.json") as temporary:
-        temporary.write_text(json.dumps({"cost": cost, **evaluation.as_dict()}, indent=2))
-    reports = {folder.name: evaluation}
+    cost = cost_of(module, cli.watchers.progress, seconds)
+    runs = {folder.name: Run(cost, cli.watchers.curves.history, evaluation)}
+    runs[folder.name].save(folder / "report.json")
     for rival in cli.config["rivals"]:
-        reports[Path(rival).stem] = run_rival(Path(rival), cli.config["data"], folder)
-    print(f"\n{side_by_side(reports) if len(reports) > 1 else evaluation}\n")
-    print(
-        f"{folder}/model.safetensors: trained in {seconds:.0f} s, "
-        f"{cost['images_per_second']:.0f} images/s, peak memory {cost['peak_memory_gib']:.1f} GiB"
-    )
+        runs[Path(rival).stem] = run_rival(Path(rival), cli.config["data"], folder)
+    print(f"\n{compare_runs(runs)}\n\nsaved {folder}/model.safetensors")
 
 
 def resume_from(choice: str | None, folder: Path) -> Path | None:
@@ -92,19 +86,17 @@ def resume_from(choice: str | None, folder: Path) -> Path | None:
     return path
 
 
-def cost_of(trainer: Trainer, module: SiameseModule, seconds: float) -> dict[str, float]:
+def cost_of(module: SiameseModule, bar: ImagesPerSecond, seconds: float) -> Cost:
     """What the training took; the memory is that of this process at its largest."""
-    bar = trainer.progress_bar_callback
-    assert isinstance(bar, ImagesPerSecond)
-    return {
-        "seconds": seconds,
-        "images_per_second": bar.images / max(bar.seconds, 1e-9),
-        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "parameters": sum(p.numel() for p in module.encoder.parameters()),
-    }
+    return Cost(
+        seconds=seconds,
+        images_per_second=bar.images / max(bar.seconds, 1e-9),
+        peak_memory_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        parameters=sum(parameter.numel() for parameter in module.encoder.parameters()),
+    )
 
 
-def run_rival(config: Path, data: Namespace, folder: Path) -> Evaluation:
+def run_rival(config: Path, data: Namespace, folder: Path) -> Run:
     """Run another recipe on the same data, in a process of its own: its memory is its own."""
     place = folder / config.stem
     settings = {
@@ -121,7 +113,7 @@ def run_rival(config: Path, data: Namespace, folder: Path) -> Evaluation:
     done = subprocess.run(command, stdout=subprocess.DEVNULL)  # noqa: S603 (our own script)
     if done.returncode:
         raise UserError(f"{config}: this recipe failed, see above; mend it or leave it out")
-    return from_dict(json.loads((place / "report.json").read_text()))
+    return read_run(place / "report.json")
 
 
 def main(arguments: list[str]) -> int:

@@ -15,24 +15,6 @@ from siamese.module import SiameseModule
 from siamese.sheet import SheetMatch, SheetRow, ranking_sheet
 
 
-def training_callbacks(folder: Path) -> list[Callback]:
-    """What every training run has: checkpoints best and last, progress bar, curves, pictures."""
-    checkpoints = ModelCheckpoint(
-        folder,
-        filename="best",
-        monitor="validation/mean_reciprocal_rank",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-    )
-    return [
-        checkpoints,
-        ImagesPerSecond(),
-        LearningCurves(folder / "learning_curves.png"),
-        HitsAndMisses(folder / "hits_and_misses.png"),
-    ]
-
-
 class ImagesPerSecond(TQDMProgressBar):
     """The usual progress bar, with the photos of an epoch that went through the encoder so far.
 
@@ -67,7 +49,7 @@ class ImagesPerSecond(TQDMProgressBar):
 
 
 class LearningCurves(Callback):
-    """Keeps each epoch's loss and validation figures, and draws them as a PNG.
+    """Keeps each epoch's seconds, loss and validation figures, and draws them as a PNG.
 
     The history is part of the training checkpoint, so that a resumed run draws all of it.
 
@@ -78,6 +60,11 @@ class LearningCurves(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.history: list[dict[str, float]] = []
+        self._start = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        before = self.history[-1]["seconds"] if self.history else 0.0
+        self._start = time.perf_counter() - before
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures = {
@@ -85,7 +72,8 @@ class LearningCurves(Callback):
             for name, value in trainer.callback_metrics.items()
             if name == "loss_epoch" or name.startswith("validation/")
         }
-        self.history.append({"epoch": trainer.current_epoch + 1, **figures})
+        seconds = time.perf_counter() - self._start
+        self.history.append({"epoch": trainer.current_epoch + 1, "seconds": seconds, **figures})
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero and self.history:
@@ -118,7 +106,7 @@ def draw_curves(history: list[dict[str, float]], path: Path) -> None:
         right.plot(epochs, [row.get(name, np.nan) for row in history], label=label)
     right.set(xlabel="epoch", ylabel="share of queries", ylim=(0, 1), xlim=(min(epochs), None))
     right.set_title("Validation products, never trained on")
-    right.legend(loc="lower right")
+    right.legend(loc="best")
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -173,13 +161,40 @@ class HitsAndMisses(Callback):
             matches = [
                 SheetMatch(
                     photo(int(row)),
-                    str(frame["product_id"].iloc[int(row)]),
+                    [str(frame["product_id"].iloc[int(row)])],
                     right=bool(product[row] == product[query_rows[query]]),
                 )
                 for row in best[query]
             ]
             query_row = int(query_rows[query])
             rows.append(
-                SheetRow(photo(query_row), str(frame["product_id"].iloc[query_row]), matches)
+                SheetRow(
+                    photo(query_row), [f"wears {frame['product_id'].iloc[query_row]}"], matches
+                )
             )
         return rows
+
+
+class Watchers:
+    """What every training run has: checkpoints best and last, progress bar, curves, pictures.
+
+    Args:
+        folder: The run's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.checkpoints = ModelCheckpoint(
+            folder,
+            filename="best",
+            monitor="validation/mean_reciprocal_rank",
+            mode="max",
+            save_last=True,
+            enable_version_counter=False,
+        )
+        self.progress = ImagesPerSecond()
+        self.curves = LearningCurves(folder / "learning_curves.png")
+        self.pictures = HitsAndMisses(folder / "hits_and_misses.png")
+
+    def callbacks(self) -> list[Callback]:
+        """As the trainer wants them."""
+        return [self.checkpoints, self.progress, self.curves, self.pictures]

@@ -12,7 +12,7 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
-from siamese.callbacks import training_callbacks
+from siamese.callbacks import Watchers
 from siamese.module import SiameseModule
 
 
@@ -73,8 +73,8 @@ class TrainingCLI(LightningCLI):
             keywords["logger"] = [CSVLogger(folder, name="log")]
             if self.config_init["wandb"]:
                 keywords["logger"].append(WandbLogger(project="siamese", save_dir=folder))
-        chosen = settings["callbacks"] or []
-        keywords["callbacks"] = [*chosen, *training_callbacks(folder)]
+        self.watchers = Watchers(folder)
+        keywords["callbacks"] = [*(settings["callbacks"] or []), *self.watchers.callbacks()]
         return super().instantiate_trainer(**keywords)
 
 
