@@ -50,9 +50,18 @@ def products_as_json(products: pd.DataFrame) -> str:
 
 
 def products_as_text(products: pd.DataFrame) -> str:
-    """A table of the products."""
-    shown = products.astype(object).where(products.notna(), "").map(lambda v: clipped(str(v)))
-    return shown.to_string(index=False, justify="left") if len(shown) else "no products"
+    """A table of the products, as wide as its widest values."""
+    if products.empty:
+        return "no products"
+    known = products.astype(object).where(products.notna(), "")
+    known["path"] = [
+        path if len(path) <= WIDEST else f"…{path[1 - WIDEST :]}" for path in known.path
+    ]
+    cells = [[str(name) for name in known], *([str(v) for v in row] for row in known.to_numpy())]
+    columns = [[clipped(cell) for cell in column] for column in zip(*cells, strict=True)]
+    widths = [max(map(len, column)) for column in columns]
+    lines = ("  ".join(map(str.ljust, row, widths)) for row in zip(*columns, strict=True))
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def clipped(text: str) -> str:

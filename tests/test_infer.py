@@ -1,0 +1,373 @@
+"""infer.py end to end: every command, and one clear line for every input that is wrong."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from helpers_catalog import ROOT, draw_photo, environment, save_checkpoint
+from PIL import Image
+
+import infer
+from siamese.catalog import Catalog
+
+Run = Callable[..., "Outcome"]
+STEMS = [f"0{i:02d}" for i in range(8)]  # ids whose zeros must survive
+
+
+class Outcome:
+    """What a command printed and how it ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight product photos, their attributes, a checkpoint, and a catalog of all of it."""
+    folder = tmp_path_factory.mktemp("shop")
+    for number, stem in enumerate(STEMS):
+        draw_photo(folder / "photos" / f"{stem}.png", hue=30 * number, stripes=number % 4)
+    kinds = ("It's", "Tshirts")
+    lines = [f"{stem},{kinds[int(stem) % 2]},{int(stem)}.5,0{stem}" for stem in STEMS]
+    (folder / "shop.csv").write_text("\n".join(["id,articleType,price,sku", *lines]))
+    save_checkpoint(folder / "model.safetensors")
+    save_checkpoint(folder / "other.safetensors", seed=1)
+    save_checkpoint(folder / "strict.safetensors", threshold=0.9)
+    words = ["--photos", folder / "photos", "--attributes", folder / "shop.csv"]
+    assert infer.main(["index", *common(folder), *map(str, words)]) == 0
+    return folder
+
+
+def common(folder: Path) -> list[str]:
+    return ["--catalog", f"{folder}/catalog", "--checkpoint", f"{folder}/model.safetensors"]
+
+
+@pytest.fixture
+def run(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Calls infer.py on a copy of the shop's catalog, in this process."""
+    shutil.copytree(shop / "catalog", tmp_path / "catalog")
+    defaults = ["--catalog", str(tmp_path / "catalog"), *common(shop)[2:]]
+
+    def call(command: str, *words: object) -> Outcome:
+        capsys.readouterr()
+        try:
+            code = infer.main([command, *defaults, *map(str, words)])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def bad_photo(tmp_path: Path) -> Path:
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    return tmp_path / "bad.jpg"
+
+
+def product_ids(run: Run, *words: str) -> list[str]:
+    return [row["product_id"] for row in run("list", "--json", *words).json]
+
+
+def test_a_folder_and_a_csv_become_a_catalog_with_typed_attributes(run: Run, shop: Path) -> None:
+    listed = run("list", "--json").json
+    assert [row["product_id"] for row in listed] == STEMS
+    assert listed[1] == {
+        "product_id": "001",
+        "photos": 1,
+        "path": str(shop / "photos" / "001.png"),
+        "articleType": "Tshirts",
+        "price": 1.5,
+        "sku": "0001",
+    }
+    text = run("list", "--where", "articleType = 'It''s' AND price > 3", "--limit", "1").out
+    assert text.splitlines()[1].split()[:2] == ["004", "1"]
+    assert run("list", "--where", "price > 99").out == "no products\n"
+
+
+def test_a_search_finds_each_product_by_its_own_photo(run: Run, shop: Path) -> None:
+    answers = run("search", shop / "photos", "--json", "--top", "3").json
+    assert [Path(answer["query"]).stem for answer in answers] == STEMS
+    for answer, stem in zip(answers, STEMS, strict=True):
+        first = answer["matches"][0]
+        assert first["product_id"] == stem
+        assert first["cosine"] == pytest.approx(1, abs=1e-5)
+        assert first["attributes"]["sku"] == f"0{stem}"
+        assert len(answer["matches"]) == 3
+        assert answer["in_catalog"]
+
+
+def test_people_read_rank_product_scores_and_attributes(run: Run, shop: Path) -> None:
+    found = run("search", shop / "photos" / "003.png", "--top", "2")
+    heading, columns, first, second = found.out.splitlines()
+    assert "probably found (best probability 0.881, threshold 0.500)" in heading
+    assert columns.split() == ["rank", "product", "probability", "cosine", "attributes"]
+    expected = ["1", "003", "0.881", "1.000", "articleType", "Tshirts,", "price", "3.5,"]
+    assert first.split()[:8] == expected
+    assert second.split()[0] == "2"
+    assert found.err == ""
+
+
+def test_under_the_threshold_a_photo_is_probably_not_in_the_catalog(run: Run, shop: Path) -> None:
+    """The strict checkpoint is the same encoder with a threshold above what a cosine of 1 gets."""
+    words = ["search", shop / "photos" / "003.png", "--checkpoint", shop / "strict.safetensors"]
+    assert not run(*words, "--json").json[0]["in_catalog"]
+    heading, _, first, *_ = run(*words).out.splitlines()
+    assert "probably not in this catalog (best probability 0.881, threshold 0.900)" in heading
+    assert first.split()[1] == "003"
+
+
+def test_products_are_added_updated_and_removed_one_by_one(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    front, back = (draw_photo(tmp_path / f"{s}.png", 5, 9) for s in ("front", "back"))
+    assert run("add", "new", front, back, "--set", "price=4", "sku=0042", "sale=true").code == 0
+    (added,) = run("list", "--where", "sale", "--json").json
+    assert added["product_id"] == "new"
+    assert (added["photos"], added["price"], added["sku"]) == (2, 4, "0042")
+    assert run("search", front, "--json").json[0]["matches"][0]["product_id"] == "new"
+    assert run("update", "new", "--set", "price=", "articleType=it's a=b").code == 0
+    (changed,) = run("list", "--where", "sale", "--json").json
+    assert (changed["photos"], changed["price"]) == (2, None)
+    assert changed["articleType"] == "it's a=b"
+    assert run("update", "new", front, "--set", "price=5").code == 0
+    (changed,) = run("list", "--where", "price = 5", "--json").json
+    assert (changed["photos"], changed["sku"]) == (1, "0042")
+    assert run("remove", "new", "003").code == 0
+    assert product_ids(run) == [stem for stem in STEMS if stem != "003"]
+
+
+@pytest.fixture
+def manifest(shop: Path, tmp_path: Path) -> Path:
+    """Two new products, one with two photos and one with a box, and a person's photo."""
+    for name in ("a", "b", "c", "worn"):
+        draw_photo(tmp_path / "new" / f"{name}.png", hue=40, stripes=len(name))
+    rows = [
+        ("new/a.png", "010", "product", "train", None, "Tops", 3),
+        ("new/b.png", "010", "product", "train", None, "Tops", None),
+        ("new/c.png", "011", "product", "test", 10, None, None),
+        ("new/worn.png", "011", "person", "test", None, None, None),
+    ]
+    columns = ["path", "product_id", "role", "split", "x1", "articleType", "stock"]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame = frame.assign(y1=frame.x1, x2=frame.x1 + 30, y2=frame.x1 + 40)
+    frame.to_csv(tmp_path / "manifest.csv", index=False)
+    return tmp_path / "manifest.csv"
+
+
+def test_a_manifest_gives_its_product_photos_boxes_and_attributes(
+    run: Run, manifest: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "from-manifest"
+    assert run("index", manifest, "--catalog", place).code == 0
+    first, second = run("list", "--json", "--catalog", place).json
+    assert (first["product_id"], first["photos"], first["stock"]) == ("010", 2, 3)
+    assert (second["product_id"], second["photos"], second["stock"]) == ("011", 1, None)
+    assert set(first) == {"product_id", "photos", "path", "articleType", "stock"}
+    photo = tmp_path / "new" / "c.png"
+    words = ["search", photo, "--catalog", place, "--json", "--where", "product_id = '011'"]
+    boxed = run(*words, "--box", "10,10,40,50").json[0]["matches"][0]["cosine"]
+    whole = run(*words).json[0]["matches"][0]["cosine"]
+    assert boxed == pytest.approx(1, abs=1e-6)
+    assert whole < boxed
+
+
+def test_a_manifest_adds_and_updates_many(run: Run, manifest: Path) -> None:
+    assert run("add", "--manifest", manifest).code == 0
+    assert product_ids(run) == [*STEMS, "010", "011"]
+    refused = run("add", "--manifest", manifest)
+    assert (refused.code, "has 010, 011 already" in refused.err) == (1, True)
+    assert run("update", "--manifest", manifest).code == 0
+
+
+def test_an_existing_catalog_is_replaced_only_when_asked(run: Run, shop: Path) -> None:
+    words = ["index", "--photos", shop / "photos"]
+    refused = run(*words)
+    assert refused.code == 1
+    assert "--overwrite" in refused.err
+    assert run(*words, "--overwrite").code == 0
+    assert set(run("list", "--json").json[0]) == {"product_id", "photos", "path"}
+
+
+def test_broken_photos_are_named_and_skipped_up_to_the_limit(
+    run: Run, shop: Path, tmp_path: Path, bad_photo: Path
+) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(shop / "photos", folder)
+    shutil.copy(bad_photo, folder / "bad.jpg")
+    words = ["index", "--photos", folder, "--overwrite"]
+    refused = run(*words)
+    assert refused.code == 1
+    assert "1 of 9 photos cannot be used, more than --max-broken 0.01" in refused.err
+    assert str(folder / "bad.jpg") in refused.err
+    assert "price" in run("list", "--json").json[0]  # the old catalog is still there
+    done = run(*words, "--max-broken", "0.2")
+    assert done.code == 0
+    assert done.err.startswith(f"skipped {folder / 'bad.jpg'}: ")
+    assert product_ids(run) == STEMS
+    batch = run("search", folder, "--json", "--top", "1")
+    assert len(batch.json) == 8
+    assert batch.err.count("skipped") == 1
+
+
+def test_a_sheet_is_drawn_for_all_queries(run: Run, shop: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "sheets" / "found.png"
+    assert run("search", shop / "photos", "--top", "3", "--sheet", drawn).code == 0
+    with Image.open(drawn) as sheet:
+        assert sheet.height > 8 * 200
+
+
+def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
+    """(exit code, part of the message, words) of everything that a user may get wrong."""
+    photo, empty = shop / "photos" / "001.png", bad.parent / "empty"
+    empty.mkdir()
+    (bad.parent / "empty.csv").write_text("")
+    (bad.parent / "colours.csv").write_text("colour\nred\n")
+    (bad.parent / "roles.csv").write_text("path,product_id,role,split\na.png,1,person,test\n")
+    search: list[object] = ["search", photo]
+    return [
+        (1, "bad.jpg: not a photo", ["search", bad]),
+        (1, "none of the 2 photos can be used", ["search", bad, bad]),
+        (1, "no such file", ["search", "/missing.jpg"]),
+        (1, "no photo in this folder", ["search", empty]),
+        (1, "no column prize", [*search, "--where", "prize < 3"]),
+        (1, "holds for none of the 8 products", [*search, "--where", "price > 99"]),
+        (1, "made by another encoder", [*search, "--checkpoint", shop / "other.safetensors"]),
+        (1, "no such checkpoint", [*search, "--checkpoint", "/missing"]),
+        (1, "not a checkpoint or damaged", [*search, "--checkpoint", bad]),
+        (1, "/missing: no such catalog", [*search, "--catalog", "/missing"]),
+        (1, "the sheet cannot be written", [*search, "--sheet", "/proc/sheet.png"]),
+        (1, "--device nonsense", [*search, "--device", "nonsense"]),
+        (2, "does not end in .png", [*search, "--sheet", "sheet.txt"]),
+        (2, "is no box", [*search, "--box", "1,2,3"]),
+        (2, "is no box", [*search, "--box", "5,5,1,9"]),
+        (2, "--box goes with one photo", ["search", photo, photo, "--box", "1,2,3,4"]),
+        (2, "no whole number from 1", [*search, "--top", "0"]),
+        (2, "required: photos", ["search"]),
+        (1, "has 001 already", ["add", "001", photo]),
+        (1, "bad.jpg: not a photo", ["add", "new", bad]),
+        (1, "1 of 2 photos cannot be used", ["add", "new", photo, bad]),
+        (1, "'price' holds numbers", ["add", "new", photo, "--set", "price=cheap"]),
+        (1, "write it as key=value", ["add", "new", photo, "--set", "price"]),
+        (1, "cannot be named '_rowid'", ["add", "new", photo, "--set", "_rowid=1"]),
+        (1, "cannot be a product id", ["add", "", photo]),
+        (2, "give a product id and photos, or --manifest", ["add"]),
+        (2, "give its photos", ["add", "new"]),
+        (2, "--set is for one product", ["add", "--manifest", "m.csv", "--set", "a=b"]),
+        (2, "give its photos", ["update", "001"]),
+        (1, "has no product new", ["update", "new", "--set", "price=1"]),
+        (1, "has no product x, y", ["remove", "001", "x", "y"]),
+        (1, "no column prize", ["list", "--where", "prize < 3"]),
+        (1, "/missing: no such catalog", ["list", "--catalog", "/missing"]),
+        (1, "/missing.csv: no such file", ["index", "/missing.csv", "--overwrite"]),
+        (1, "empty.csv: is empty", ["index", bad.parent / "empty.csv", "--overwrite"]),
+        (1, "no rows of role `product`", ["index", bad.parent / "roles.csv", "--overwrite"]),
+        (1, "/missing: no such folder", ["index", "--photos", "/missing", "--overwrite"]),
+        (
+            1,
+            "no column product_id or id",
+            ["index", "--overwrite", "--photos", shop / "photos"]
+            + ["--attributes", bad.parent / "colours.csv"],
+        ),
+        (2, "--attributes goes with --photos", ["index", "m.csv", "--attributes", "a.csv"]),
+        (2, "is no number from 0 to 1", ["index", "m.csv", "--max-broken", "2"]),
+        (2, "is required", ["index"]),
+    ]
+
+
+def test_every_bad_input_is_one_clear_line_and_changes_nothing(
+    run: Run, shop: Path, bad_photo: Path, tmp_path: Path
+) -> None:
+    before = Catalog.open(tmp_path / "catalog").products()
+    for code, message, words in bad_inputs(shop, bad_photo):
+        outcome = run(*words)
+        explained = f"{words}: {outcome.code} {outcome.out!r} {outcome.err!r}"
+        assert outcome.code == code, explained
+        assert message in outcome.err, explained
+        assert outcome.out == "", explained
+        own = [line for line in outcome.err.splitlines() if not line.startswith("skipped ")]
+        if code == 1:
+            assert len(own) == 1, explained
+            assert own[0].startswith("infer.py: "), explained
+    pd.testing.assert_frame_equal(Catalog.open(tmp_path / "catalog").products(), before)
+
+
+def test_programming_errors_keep_their_traceback_and_interrupts_are_quiet(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(error: type[BaseException]) -> Callable[[object], None]:
+        def command(arguments: object) -> None:
+            raise error
+
+        return command
+
+    monkeypatch.setitem(infer.COMMANDS, "list", fail(TypeError))
+    with pytest.raises(TypeError):
+        run("list")
+    monkeypatch.setitem(infer.COMMANDS, "list", fail(KeyboardInterrupt))
+    outcome = run("list")
+    assert (outcome.code, outcome.out, outcome.err) == (130, "", "")
+
+
+def test_the_search_imports_no_training_library(shop: Path) -> None:
+    heavy = ["pytorch_lightning", "timm", "torchvision", "sklearn", "matplotlib", "albumentations"]
+    code = (
+        "import sys, infer\n"
+        "status = infer.main(sys.argv[1:])\n"
+        f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)\n"
+        "sys.exit(status)"
+    )
+    photo = str(shop / "photos" / "002.png")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "search", *common(shop), photo, "--json"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == "[]\n"
+    assert json.loads(done.stdout)[0]["matches"][0]["product_id"] == "002"
+
+
+def test_a_closed_pipe_is_quiet(shop: Path) -> None:
+    """The reader is gone before anything is written, as after `| head -0`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "infer.py", "list", *common(shop)],
+        cwd=ROOT,
+        env=environment(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode == infer.BROKEN_PIPE
+
+
+def test_control_c_ends_an_index_quietly_and_leaves_the_old_catalog(
+    run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("siamese.checkpoint.Checkpoint.embed_pixels", interrupted)
+    outcome = run("index", "--photos", shop / "photos", "--overwrite")
+    assert (outcome.code, outcome.out, outcome.err) == (infer.INTERRUPTED, "", "")
+    assert "price" in run("list", "--json").json[0]
