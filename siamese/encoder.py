@@ -30,6 +30,10 @@ class ReportCNN(nn.Sequential):
         for convolution in (first, second):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="leaky_relu")
         flat = 10 * (((height - 2) // 2 - 2) // 4) * (((width - 2) // 2 - 2) // 4)
+        if not flat:
+            raise UserError(
+                f"report_cnn needs an input of 14x14 pixels or more, not {height}x{width}"
+            )
         super().__init__(
             first,
             nn.LeakyReLU(),
@@ -115,6 +119,12 @@ class EncoderConfig:
     depth: int = 2
     pooling: Literal["gem", "average"] = "gem"
 
+    def __post_init__(self) -> None:
+        if min(self.embedding_size, self.depth, len(self.widths), *self.widths) < 1:
+            raise UserError("embedding_size, depth and each of widths must be at least 1")
+        if self.pooling not in ("gem", "average"):
+            raise UserError(f"pooling must be 'gem' or 'average', not {self.pooling!r}")
+
 
 class GeneralisedMeanPooling(nn.Module):
     """(mean of x^p)^(1/p) over positions with a learned p, (B, C, H, W) → (B, C)."""
@@ -140,7 +150,7 @@ class Encoder(nn.Module):
             the hub, a path reads a local file of them.
 
     Raises:
-        UserError: Unknown backbone.
+        UserError: Unknown backbone, or one that cannot be built for this input or embedding size.
     """
 
     def __init__(
@@ -168,6 +178,10 @@ class Encoder(nn.Module):
             self.neck = _neck(trunk.channels, size)
         elif config.backbone == "colour_histogram":
             self.backbone, self.neck = ColourHistogram(), nn.Identity()
+            if size != self.backbone.bins**3:
+                raise UserError(
+                    f"colour_histogram needs embedding_size {self.backbone.bins**3}, not {size}"
+                )
         elif library in ("timm", "torchvision") and name:
             from siamese.pretrained import load_backbone
 

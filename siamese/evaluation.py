@@ -14,8 +14,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from siamese.errors import UserError
 from siamese.pair_score import Calibration, fit_calibration
-from siamese.retrieval import TOP, RetrievalReport, measure_drawn
+from siamese.retrieval import TOP, RetrievalReport, measure, measure_drawn
 from siamese.verification import Pairs, VerificationReport, draw_pairs, verify
 
 Report = TypeVar("Report")
@@ -80,7 +81,7 @@ def side_by_side(evaluations: dict[str, Evaluation]) -> str:
             "recipe": recipe,
             "products": report.catalog_size,
             **{f"top-{k} [95 %]": _with_interval(report, k) for k in TOP},
-            "chance": "/".join(_short(report.chance(k)) for k in TOP),
+            "chance 1/5/10/20": "/".join(_short(report.chance(k)) for k in TOP),
             "MRR": f"{report.mean_reciprocal_rank:.3f}",
             "mAP": f"{report.mean_average_precision:.3f}",
         }
@@ -92,9 +93,22 @@ def side_by_side(evaluations: dict[str, Evaluation]) -> str:
     }
     hidden = [] if any(evaluations) else ["recipe"]
     return "\n\n".join(
-        f"{title}\n{pd.DataFrame(rows).drop(columns=hidden).to_string(index=False)}"
+        f"{title}\n{_text_of(pd.DataFrame(rows).drop(columns=hidden))}"
         for title, rows in titles.items()
     )
+
+
+def _text_of(table: pd.DataFrame) -> str:
+    """Lines of equal length: names at the left and each said once, figures at the right."""
+    table = table.astype(str)
+    table.iloc[:, 0] = table.iloc[:, 0].mask(table.iloc[:, 0].duplicated(), "")
+    columns = []
+    for name, cells in table.items():
+        column = [str(name), *cells]
+        width = max(map(len, column))
+        named = name in ("pairs", "catalog", "recipe")
+        columns.append([c.ljust(width) if named else c.rjust(width) for c in column])
+    return "\n".join("  ".join(line) for line in zip(*columns, strict=True))
 
 
 def _lines(reports: dict[str, dict[str, Report]]) -> Iterator[tuple[str, str, Report]]:
@@ -119,7 +133,7 @@ def _short(share: float) -> str:
 def fit(
     embedding: Tensor, frame: pd.DataFrame, raw: Calibration | None = None, seed: int = 0
 ) -> Calibration:
-    """Fit the probability and the threshold on validation photos.
+    """Fit the probability and the threshold on validation photos, by the pairs of experiment 1.
 
     Args:
         embedding: Unit embeddings, float32 (R, D).
@@ -128,8 +142,7 @@ def fit(
         seed: Of the drawn pairs.
     """
     pairs = draw_pairs(*codes(frame), PAIRS_PER_PRODUCT, seed)
-    fitted = fit_calibration(_cosine(embedding, pairs), torch.from_numpy(pairs.same), raw)
-    return fitted
+    return fit_calibration(_cosine(embedding, pairs), torch.from_numpy(pairs.same), raw)
 
 
 def evaluate(
@@ -142,7 +155,8 @@ def evaluate(
     """Both reports of one split, as SYSTEMS 1 (experiments 1 and 2) defines them.
 
     A column `category` adds hard pairs (negatives of the same category); a column `twin_group`
-    adds a ranking with one product per group.
+    adds a ranking with one product per group. Products that nobody wears are in no drawn catalog;
+    a line of their own ranks them along with all others.
 
     Args:
         embedding: Unit embeddings, float32 (R, D).
@@ -152,7 +166,7 @@ def evaluate(
         seed: Of pairs and galleries.
 
     Raises:
-        ValueError: No product has photos of both kinds.
+        UserError: Fewer than two products have photos of both kinds, or embeddings are not finite.
     """
     product, is_person = codes(frame)
     pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
@@ -160,9 +174,8 @@ def evaluate(
         "at .5": _verify(embedding, pairs, calibration, 0.5),
         "at fitted threshold": _verify(embedding, pairs, calibration, calibration.threshold),
     }
-    if CATEGORY in frame:
-        category = frame[CATEGORY].fillna("").to_numpy(dtype=str)
-        hard = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed, category)
+    hard = _hard_pairs(frame, seed) if CATEGORY in frame else None
+    if hard is not None:
         verification["same category, fitted"] = _verify(
             embedding, hard, calibration, calibration.threshold
         )
@@ -174,16 +187,36 @@ def evaluate(
     }
     retrieval["all"] = _rank(embedding, frame, np.unique(product), len(both), draws, seed)
     if TWINS in frame and frame[TWINS].notna().any():
-        single = frame.assign(product=product)[~is_person].drop_duplicates(TWINS)["product"]
-        kept = np.intersect1d(both, single.to_numpy())
+        kept = _one_of_each_group(frame, both)
         retrieval["all, no twins"] = _rank(embedding, frame, kept, len(kept), draws, seed)
+    if len(np.unique(product[~is_person])) > len(both):
+        number = torch.from_numpy(product)
+        retrieval["all, and unworn"] = measure(
+            embedding[is_person], number[is_person], embedding[~is_person], number[~is_person]
+        )
     return Evaluation(verification, retrieval)
+
+
+def _hard_pairs(frame: pd.DataFrame, seed: int) -> Pairs | None:
+    """Pairs whose negatives are of the same category; None where no two products share one."""
+    try:
+        return draw_pairs(*codes(frame), PAIRS_PER_PRODUCT, seed, frame[CATEGORY].to_numpy())
+    except UserError:
+        return None
+
+
+def _one_of_each_group(frame: pd.DataFrame, both: np.ndarray) -> np.ndarray:
+    """The first product of each group of twins, and every product without a group."""
+    products = frame.assign(product=codes(frame)[0]).drop_duplicates("product")
+    products = products[products["product"].isin(both)]
+    again = products[TWINS].notna() & products[TWINS].duplicated()
+    return np.sort(products.loc[~again, "product"].to_numpy())
 
 
 def codes(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Product numbers, int64 (R,), in order of the ids; and whether each row shows a person."""
     numbers, _ = pd.factorize(frame["product_id"], sort=True)
-    return numbers.astype(np.int64), (frame["role"] == "person").to_numpy(dtype=bool)
+    return numbers.astype(np.int64), (frame["role"] == "person").to_numpy(dtype=bool, copy=True)
 
 
 def _cosine(embedding: Tensor, pairs: Pairs) -> Tensor:

@@ -102,9 +102,7 @@ class Calibration:
         return torch.sigmoid(cosine * self.scale + self.bias)
 
 
-def fit_calibration(
-    cosine: Tensor, same: Tensor, raw: Calibration | None = None
-) -> Calibration:
+def fit_calibration(cosine: Tensor, same: Tensor, raw: Calibration | None = None) -> Calibration:
     """Platt scaling (Platt 1999) and the threshold of the best accuracy, both on balanced pairs.
 
     Args:
@@ -139,4 +137,6 @@ def _best_threshold(probability: Tensor, same: Tensor) -> float:
     possible[1:-1] = ordered[1:] > ordered[:-1]  # no threshold parts two equal probabilities
     best = int((found + refused).masked_fill(~possible, -1).argmax())
     edges = torch.cat([torch.zeros(1).double(), ordered, torch.ones(1).double()])
-    return float((edges[best] + edges[best + 1]) / 2)
+    below, above = float(edges[best]), float(edges[best + 1])
+    middle = (below + above) / 2
+    return middle if middle > below else above  # neighbouring floats have none between them

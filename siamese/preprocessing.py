@@ -5,14 +5,16 @@ Shapes: B batch, H height, W width.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 
 from siamese.errors import UserError
-from siamese.photos import PhotoSource, open_photo
+from siamese.photos import PhotoError, PhotoSource, open_photo
 
 if TYPE_CHECKING:
     import torch
@@ -44,20 +46,26 @@ class Preprocessing:
             raise UserError(f"input of {self.height}x{self.width} pixels is under 8 on a side")
         if self.fit not in ("pad", "stretch"):
             raise UserError(f"fit must be 'pad' or 'stretch', not {self.fit!r}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise UserError(
+                f"mean {self.mean} and std {self.std} need three numbers each, std above 0"
+            )
 
     def shrink(self, photo: Image.Image, box: Box | None = None) -> np.ndarray:
         """Crop to `box` if there is one, and resize with antialiasing.
 
         Args:
             photo: RGB photo of any size.
-            box: Optional `x1, y1, x2, y2` in pixels of `photo`.
+            box: Optional `x1, y1, x2, y2` in pixels of `photo`; what lies outside is ignored.
 
         Returns:
             uint8 (H, W, 3), RGB in 0…255.
+
+        Raises:
+            PhotoError: The box has no pixel of the photo.
         """
         if box is not None:
-            x1, y1, x2, y2 = (round(side) for side in box)
-            photo = photo.crop((x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)))
+            photo = photo.crop(_inside(box, photo.width, photo.height))
         if self.fit == "stretch":
             return np.asarray(photo.resize((self.width, self.height), Image.Resampling.BICUBIC))
         scale = min(self.height / photo.height, self.width / photo.width)
@@ -76,7 +84,12 @@ class Preprocessing:
         """
         # A box is given in pixels of the whole photo, so the decoder may not shrink that one.
         at_least = None if box is not None else (self.height, self.width)
-        return self.shrink(open_photo(source, at_least=at_least), box)
+        photo = open_photo(source, at_least=at_least)
+        try:
+            return self.shrink(photo, box)
+        except PhotoError as error:
+            called = source if isinstance(source, str | Path) else "photo"
+            raise PhotoError(f"{called}: {error}") from error
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 (B, H, W, 3) → float32 (B, 3, H, W) in channels-last memory, no copy of layout."""
@@ -85,3 +98,15 @@ class Preprocessing:
         scale = torch.tensor([255.0 * s for s in self.std], device=pixels.device)
         shift = torch.tensor([m / s for m, s in zip(self.mean, self.std, strict=True)])
         return (pixels / scale - shift.to(pixels.device)).permute(0, 3, 1, 2)
+
+
+def _inside(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """Whole pixels of the box that the photo has."""
+    if not all(math.isfinite(side) for side in box):
+        raise PhotoError(f"box {box} is not four numbers; give x1, y1, x2, y2 in pixels")
+    x1, y1, x2, y2 = (round(side) for side in box)
+    x2, y2 = max(x2, x1 + 1), max(y2, y1 + 1)
+    x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+    if x1 >= x2 or y1 >= y2:
+        raise PhotoError(f"box {box} lies outside of the photo, which is {width} x {height}")
+    return x1, y1, x2, y2

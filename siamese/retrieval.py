@@ -99,10 +99,11 @@ def ranks_of(scores: Tensor, right: Tensor) -> Tensor:
         right: int64 (Q,), number of the right product, −1 where it is not in the gallery.
 
     Returns:
-        float64 (Q,); +inf where the right product is missing: a miss at every k.
+        float64 (Q,); +inf where the right product is missing or its score is not a number: a miss
+        at every k.
     """
-    known = right >= 0
     own = scores.gather(1, right.clamp(min=0)[:, None])
+    known = (right >= 0) & ~own[:, 0].isnan()
     earlier = torch.arange(scores.shape[1], device=scores.device) < right[:, None]
     ahead = (scores > own) | ((scores == own) & earlier)
     ranks = 1.0 + ahead.sum(dim=1).double()
@@ -144,11 +145,16 @@ def measure(
         chunk: Queries ranked at a time, to bound memory.
 
     Raises:
-        UserError: No query or no gallery photo.
+        UserError: No query or no gallery photo, or embeddings that are not numbers.
     """
     if not len(query) or not len(gallery):
         raise UserError(f"{len(query)} queries and {len(gallery)} gallery photos: nothing to rank")
+    if not (query.isfinite().all() and gallery.isfinite().all()):
+        raise UserError("embeddings are not finite: the training diverged; lower its learning_rate")
     products, number = gallery_product.unique(return_inverse=True)
+    # In order of the products, so that ties of photos go the way that ties of products go.
+    number, order = number.sort(stable=True)
+    gallery = gallery[order]
     ranks, precisions = [], []
     for start in range(0, len(query), chunk):
         cosine = query[start : start + chunk] @ gallery.T
@@ -225,8 +231,10 @@ def _drawn_galleries(
     both = query_product.unique()
     both = both[torch.isin(both, gallery_product)]
     if len(both) < catalog_size:
-        raise UserError(f"a gallery of {catalog_size} needs as many products; {len(both)} have"
-                         " both a product and a person photo")
+        raise UserError(
+            f"a gallery of {catalog_size} needs as many products; {len(both)} have both a product "
+            "and a person photo"
+        )
     generator = torch.Generator().manual_seed(seed)
     order = query_product.argsort(stable=True)
     ordered = query_product[order]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from siamese.errors import UserError
 
@@ -54,29 +55,55 @@ def draw_pairs(
         per_product: Positive pairs, and negative pairs, of each product at most.
         seed: Of the draw.
         category: If given, (R,), negatives are *hard*: persons wearing another product of the
-            same category.
+            same category. A product whose category is missing gives none.
 
     Raises:
         UserError: No pair can be drawn.
     """
     generator = np.random.default_rng(seed)
-    persons = np.flatnonzero(is_person)
+    kind = np.zeros(len(product), np.int64)
+    if category is not None:
+        kind = pd.factorize(category)[0].astype(np.int64)  # −1 where it is missing
+    worn = rows_by_product(product, is_person)
+    # Persons of each kind, in order of their products: a product's own ones are one block.
+    rivals = {int(k): rows_in_order(product, is_person & (kind == k)) for k in np.unique(kind)}
+    numbers = {k: product[rows] for k, rows in rivals.items()}
     columns: tuple[list[Integers], list[Integers], list[Booleans]] = ([], [], [])
-    for number in np.unique(product[~is_person]):
-        photos = np.flatnonzero((product == number) & ~is_person)
-        own = persons[product[persons] == number]
-        other = persons[product[persons] != number]
-        if category is not None:
-            other = other[category[other] == category[photos[0]]]
-        count = min(per_product, len(own), len(other))
-        for wearers, same in ((own, True), (other, False)):
+    for number, photos in rows_by_product(product, ~is_person).items():
+        own, group = worn.get(number), int(kind[photos[0]])
+        if own is None or group < 0:
+            continue
+        pool = rivals[group]
+        first = int(np.searchsorted(numbers[group], number, "left"))
+        block = int(np.searchsorted(numbers[group], number, "right")) - first
+        count = min(per_product, len(own), len(pool) - block)
+        other = generator.choice(len(pool) - block, count, replace=False)
+        other += block * (other >= first)  # step over the own ones
+        own = generator.choice(own, count, replace=False)
+        for persons, same in ((own, True), (pool[other], False)):
             columns[0].append(generator.choice(photos, count))
-            columns[1].append(generator.choice(wearers, count, replace=False))
+            columns[1].append(persons)
             columns[2].append(np.full(count, same))
     if not sum(map(len, columns[0])):
-        raise UserError("no pairs: no product has a product photo and a person photo")
+        raise UserError(
+            "no pairs: they need a product with photos of both kinds, and a person photo of another"
+            + ("" if category is None else " of the same category")
+        )
     left, right, same_product = (np.concatenate(parts) for parts in columns)
     return Pairs(left.astype(np.int64), right.astype(np.int64), same_product.astype(np.bool_))
+
+
+def rows_by_product(product: Integers, chosen: Booleans) -> dict[int, Integers]:
+    """Product → its rows among the chosen ones, both ascending."""
+    rows = rows_in_order(product, chosen)
+    numbers, first = np.unique(product[rows], return_index=True)
+    return dict(zip(numbers.tolist(), np.split(rows, first[1:]), strict=False))
+
+
+def rows_in_order(product: Integers, chosen: Booleans) -> Integers:
+    """The chosen rows by product, those of one product ascending."""
+    rows = np.flatnonzero(chosen)
+    return rows[np.argsort(product[rows], kind="stable")]
 
 
 @dataclass(frozen=True)
