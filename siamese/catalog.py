@@ -10,25 +10,21 @@ Shapes: D embedding size.
 from __future__ import annotations
 
 import threading
-import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from siamese.catalog_filter import brief, ids_in, query
+from siamese.catalog_filter import attributes_of, brief, ids_in, query
 from siamese.products import (
     EMBEDDING,
     KEY,
     PATH,
     PRODUCT,
     RESERVED,
-    Attribute,
     CatalogError,
     Product,
     attribute_types,
@@ -39,13 +35,15 @@ from siamese.products import (
 from siamese.snapshot import Snapshot, read_snapshot
 from siamese.storage import (
     LANCE_ERRORS,
+    add_columns,
     commit,
     connect,
-    flush_to_disk,
+    data_files,
     folder_of,
     no_catalog,
     one_writer,
     tables_of,
+    tidy,
 )
 
 if TYPE_CHECKING:
@@ -55,9 +53,7 @@ __all__ = ["Catalog", "CatalogError", "Product", "Snapshot"]
 
 TABLE = "photos"
 FINGERPRINT = b"siamese-encoder"  # a key in the metadata of the table's schema
-FRAGMENTS = 64  # more data files than that are joined; every add leaves one
-KEPT = timedelta(hours=1)  # old versions, for readers that are in the middle of one
-IDS_PER_QUERY = 1000  # bounds the length of the SQL
+DATA_FILES = 64  # more than that are joined; every add leaves one
 Result = TypeVar("Result")
 
 
@@ -114,7 +110,10 @@ class Catalog:
                     "replace it with --overwrite"
                 )
             commit(uri, lambda: database.create_table(TABLE, rows, mode=mode))
-        return cls(uri, database)
+        catalog = cls(uri, database)
+        if overwrite:
+            catalog.optimise()  # drops what was replaced an hour ago or more
+        return catalog
 
     @classmethod
     def open(cls, uri: str | Path, fingerprint: str | None = None) -> Catalog:
@@ -220,7 +219,7 @@ class Catalog:
                 be used, or the catalog cannot be written.
         """
         with one_writer(self.uri):
-            taken = sorted(self._attributes_of([product.product_id for product in products]))
+            taken = sorted(attributes_of(self._table, [product.product_id for product in products]))
             if taken:
                 raise CatalogError(
                     f"{self.uri}: has {listed(taken)} already, nothing was added; update instead"
@@ -245,7 +244,7 @@ class Catalog:
         """
         ids = [product.product_id for product in products]
         with one_writer(self.uri):
-            before = self._attributes_of(ids)
+            before = attributes_of(self._table, ids)
             rows = self._rows(
                 [
                     replace(p, attributes={**before.get(p.product_id, {}), **p.attributes})
@@ -272,7 +271,7 @@ class Catalog:
             nothing = np.zeros((0, self.embedding_size), np.float32)
             changes = [Product(name, (), nothing, attributes) for name in product_ids]
             types = attribute_types(changes, self.attribute_types)
-            self._add_columns(types)
+            add_columns(self.uri, self._table, types)
             rows = query(self._table, self._table.schema.names, ids_in(product_ids))
             for name in types.keys() & attributes.keys():
                 place = rows.schema.get_field_index(name)
@@ -299,46 +298,19 @@ class Catalog:
 
         Readers see no difference, and a failure is none: the next writer tries again.
         """
-        started = time.time()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            try:
-                self._table.optimize(cleanup_older_than=KEPT)
-            except LANCE_ERRORS:
-                return
-        flush_to_disk(self.uri, started)
+        tidy(self.uri, self._table)
 
     def _rows(self, products: Sequence[Product]) -> pa.Table:
         """The products as rows of this table, which gets a column for each new attribute."""
         self._check_not_replaced()
         types = attribute_types(products, self.attribute_types)
         rows = table_of(products, self.embedding_size, types)
-        self._add_columns(types)
+        add_columns(self.uri, self._table, types)
         return rows
-
-    def _add_columns(self, types: Mapping[str, pa.DataType]) -> None:
-        """Columns for those attributes that the table lacks.
-
-        A commit of its own: if the next one fails, they are there, but empty.
-        """
-        known = self.attribute_types
-        new = [pa.field(name, kind) for name, kind in types.items() if name not in known]
-        if new:
-            commit(self.uri, lambda: self._table.add_columns(pa.schema(new)))
-
-    def _attributes_of(self, product_ids: Sequence[str]) -> dict[str, dict[str, Attribute]]:
-        """The attributes of those products that are there."""
-        columns = [PRODUCT, *self.attribute_types]
-        found: dict[str, dict[str, Attribute]] = {}
-        for start in range(0, len(product_ids), IDS_PER_QUERY):
-            some = ids_in(product_ids[start : start + IDS_PER_QUERY])
-            for row in query(self._table, columns, some).to_pylist():
-                found[row.pop(PRODUCT)] = row
-        return found
 
     def _check_known(self, product_ids: Sequence[str]) -> None:
         """Raise `CatalogError` with the ids that are not there."""
-        known = self._attributes_of(product_ids)
+        known = attributes_of(self._table, product_ids)
         unknown = [name for name in product_ids if name not in known]
         if unknown:
             raise CatalogError(
@@ -361,6 +333,6 @@ class Catalog:
     def _write(self, write: Callable[[], Result]) -> Result:
         """One commit, and once in a while `optimise`."""
         written = commit(self.uri, write)
-        if self._table.stats()["fragment_stats"]["num_fragments"] > FRAGMENTS:
+        if data_files(self._table) > DATA_FILES:
             self.optimise()
         return written

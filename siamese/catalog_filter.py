@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from siamese.products import EMBEDDING, KEY, PRODUCT, CatalogError
+from siamese.products import EMBEDDING, KEY, PATH, PRODUCT, Attribute, CatalogError
 
 HINT = "write it like \"articleType = 'Tshirts' AND price < 20\""
+IDS_PER_QUERY = 1000  # bounds the length of the SQL
 QUOTED = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"")
 UNKNOWN = re.compile(r"No field named (.+?)\. (?:Valid|Did)")
 NOISE = re.compile(
@@ -46,6 +47,17 @@ def query(
         raise CatalogError(_wrong(where, table, error)) from error
     except (RuntimeError, OSError) as error:
         raise CatalogError(f"{table.name}: cannot be read ({brief(error)})") from error
+
+
+def attributes_of(table: Any, product_ids: Sequence[str]) -> dict[str, dict[str, Attribute]]:
+    """The attributes of those of the products that are in the table."""
+    columns = [name for name in table.schema.names if name not in (KEY, PATH, EMBEDDING)]
+    found: dict[str, dict[str, Attribute]] = {}
+    for start in range(0, len(product_ids), IDS_PER_QUERY):
+        some = ids_in(product_ids[start : start + IDS_PER_QUERY])
+        for row in query(table, columns, some).to_pylist():
+            found[row.pop(PRODUCT)] = row
+    return found
 
 
 def ids_in(product_ids: Iterable[str]) -> str:

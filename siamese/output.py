@@ -54,9 +54,7 @@ def products_as_text(products: pd.DataFrame) -> str:
     if products.empty:
         return "no products"
     known = products.astype(object).where(products.notna(), "")
-    known["path"] = [
-        path if len(path) <= WIDEST else f"…{path[1 - WIDEST :]}" for path in known.path
-    ]
+    known["path"] = [p if len(p) <= WIDEST else f"…{p[1 - WIDEST :]}" for p in known["path"]]
     cells = [[str(name) for name in known], *([str(v) for v in row] for row in known.to_numpy())]
     columns = [[clipped(cell) for cell in column] for column in zip(*cells, strict=True)]
     widths = [max(map(len, column)) for column in columns]

@@ -11,12 +11,15 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from siamese.catalog_filter import brief
 from siamese.products import CatalogError
@@ -30,6 +33,7 @@ LANCE_ERRORS = (RuntimeError, OSError, ValueError)  # LanceDB raises built-in er
 LOCK = ".writer.lock"
 CLOCK_SLACK = 0.05  # seconds that a file's time may be behind the clock
 ATTEMPTS = 20  # at a commit, when writers on other machines come in between
+KEPT = timedelta(hours=1)  # old versions, for readers that are in the middle of one
 Result = TypeVar("Result")
 
 
@@ -121,6 +125,36 @@ def commit(uri: str, write: Callable[[], Result]) -> Result:
         time.sleep(0.02 * 2 ** min(attempt, 5))
     flush_to_disk(uri, started)
     return written
+
+
+def add_columns(uri: str, table: Any, types: Mapping[str, pa.DataType]) -> None:
+    """Columns, full of nulls, for those names that the table lacks.
+
+    A commit of its own: if the next one fails, they are there, but still empty.
+    """
+    new = [pa.field(name, kind) for name, kind in types.items() if name not in table.schema.names]
+    if new:
+        commit(uri, lambda: table.add_columns(pa.schema(new)))
+
+
+def data_files(table: Any) -> int:
+    """How many files the rows lie in."""
+    return int(table.stats()["fragment_stats"]["num_fragments"])
+
+
+def tidy(uri: str, table: Any) -> None:
+    """Join small data files and drop old versions; readers see no difference.
+
+    A failure is none: whoever writes next tries again.
+    """
+    started = time.time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            table.optimize(cleanup_older_than=KEPT)
+        except LANCE_ERRORS:
+            return
+    flush_to_disk(uri, started)
 
 
 def flush_to_disk(uri: str, since: float) -> None:
