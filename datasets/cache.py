@@ -9,17 +9,22 @@ Shapes: R rows of the manifest, H height, W width.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
@@ -29,6 +34,10 @@ from siamese.photos import PhotoError
 from siamese.preprocessing import Box, Preprocessing
 
 CHUNK = 512  # photos between two commits of the index
+INDEX, PIXELS, LOCK = "index.sqlite", "pixels.bin", "lock"
+
+Pixels = npt.NDArray[np.uint8]
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,16 @@ class CachedPhotos:
         faults: Row number → why its photo cannot be used.
     """
 
-    pixels: np.ndarray
-    slot: np.ndarray
+    pixels: Pixels
+    slot: Integers
     faults: dict[int, str]
+
+    def __reduce__(self) -> tuple[Callable[..., CachedPhotos], tuple[Any, ...]]:
+        # Other processes map the file themselves; NumPy would send them a copy of all pixels.
+        if isinstance(self.pixels, np.memmap):
+            source: Any = (self.pixels.filename, self.pixels.shape[1:])
+            return _mapped_again, (*source, self.slot, self.faults)
+        return CachedPhotos, (self.pixels, self.slot, self.faults)
 
 
 def cache_photos(
@@ -62,30 +78,66 @@ def cache_photos(
     """
     fit = f"{preprocessing.height}x{preprocessing.width}-{preprocessing.fit}"
     place = Path(folder) / fit
-    place.mkdir(parents=True, exist_ok=True)
-    shape = (preprocessing.height, preprocessing.width, 3)
-    with FileLock(place / "lock"), closing(_open_index(place / "index.sqlite")) as index:
-        with ThreadPoolExecutor(workers) as pool:
+    with _one_message(place):
+        place.mkdir(parents=True, exist_ok=True)
+        with (
+            FileLock(place / LOCK),
+            closing(_open_index(place, preprocessing)) as index,
+            ThreadPoolExecutor(max(1, workers)) as pool,
+        ):
             keys, faults = _keys_of(frame, index, pool)
             slots = dict(index.execute("SELECT key, slot FROM photo"))
+            rows = defaultdict(list)  # a key may be that of many rows
+            for row, key in keys.items():
+                rows[key].append(row)
             boxes = _boxes_of(frame)
-            missing = {key: row for row, key in keys.items() if key not in slots}
-            jobs = [(key, frame["path"].iloc[row], boxes[row]) for key, row in missing.items()]
-            for key, outcome in _decode(jobs, preprocessing, place / "pixels.bin", index, pool):
+            jobs = [
+                (key, str(frame["path"].iloc[first]), boxes[first])
+                for key, (first, *_) in rows.items()
+                if key not in slots
+            ]
+            for key, outcome in _decode(jobs, preprocessing, place / PIXELS, index, pool):
                 if isinstance(outcome, int):
                     slots[key] = outcome
                 else:
-                    faults |= {row: outcome for row, other in keys.items() if other == key}
+                    faults |= dict.fromkeys(rows[key], outcome)
     slot = np.full(len(frame), -1, dtype=np.int64)
     for row, key in keys.items():
         slot[row] = slots.get(key, -1)
-    count = (place / "pixels.bin").stat().st_size // int(np.prod(shape)) if slots else 0
-    pixels = (
-        np.memmap(place / "pixels.bin", np.uint8, mode="r", shape=(count, *shape))
-        if count
-        else np.empty((0, *shape), np.uint8)
-    )
-    return CachedPhotos(pixels, slot, faults)
+    faults = dict(sorted(faults.items()))
+    return CachedPhotos(_map(place / PIXELS, _shape(preprocessing)), slot, faults)
+
+
+def _shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
+    return preprocessing.height, preprocessing.width, 3
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> Pixels:
+    """All whole photos of the file, read-only."""
+    count = path.stat().st_size // int(np.prod(shape)) if path.exists() else 0
+    if not count:
+        return np.empty((0, *shape), np.uint8)
+    return np.memmap(path, np.uint8, mode="r", shape=(count, *shape))
+
+
+def _mapped_again(
+    path: Path, shape: tuple[int, ...], slot: Integers, faults: dict[int, str]
+) -> CachedPhotos:
+    return CachedPhotos(_map(path, shape), slot, faults)
+
+
+@contextmanager
+def _one_message(place: Path) -> Iterator[None]:
+    """Whatever stops the writing becomes an OSError that names the place and the remedy."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(
+            getattr(error, "errno", None) or errno.EIO,
+            f"cannot cache photos ({reason}); make room there, or set another folder as data.cache",
+            str(place),
+        ) from error
 
 
 def _boxes_of(frame: pd.DataFrame) -> list[Box | None]:
@@ -93,10 +145,27 @@ def _boxes_of(frame: pd.DataFrame) -> list[Box | None]:
     return [None if np.isnan(box).any() else tuple(box.tolist()) for box in boxes_of(frame)]
 
 
-def _open_index(path: Path) -> sqlite3.Connection:
-    index = sqlite3.connect(path)
+def _open_index(place: Path, preprocessing: Preprocessing) -> sqlite3.Connection:
+    """The index, without photos that the file of pixels has lost; a damaged one starts anew."""
+    try:
+        index = _connect(place)
+    except sqlite3.OperationalError:  # locked, no permission, full
+        raise
+    except sqlite3.DatabaseError:  # no database any more
+        (place / INDEX).unlink()
+        index = _connect(place)
+    pixels = place / PIXELS
+    size = pixels.stat().st_size if pixels.exists() else 0
+    held = size // int(np.prod(_shape(preprocessing)))
+    index.execute("DELETE FROM photo WHERE slot >= ?", (held,))
+    index.commit()
+    return index
+
+
+def _connect(place: Path) -> sqlite3.Connection:
+    index = sqlite3.connect(place / INDEX)
     index.execute("CREATE TABLE IF NOT EXISTS photo (key TEXT PRIMARY KEY, slot INTEGER)")
-    # A file whose size and time are unchanged is not read again to be hashed.
+    # A file whose size and times are unchanged is not read again to be hashed.
     index.execute("CREATE TABLE IF NOT EXISTS file (path TEXT PRIMARY KEY, stamp TEXT, hash TEXT)")
     return index
 
@@ -110,7 +179,8 @@ def _keys_of(
     def hash_of(path: str) -> tuple[str, str] | OSError:
         try:
             status = os.stat(path)
-            stamp = f"{status.st_size}:{status.st_mtime_ns}"
+            # The time of change, unlike that of modification, cannot be set back by a copy.
+            stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
             seen = known.get(path)
             if seen and seen[0] == stamp:
                 return seen
@@ -121,7 +191,7 @@ def _keys_of(
     keys: dict[int, str] = {}
     faults: dict[int, str] = {}
     paths = [str(path) for path in frame["path"]]
-    rows = zip(paths, _boxes_of(frame), pool.map(hash_of, paths, chunksize=64), strict=True)
+    rows = zip(paths, _boxes_of(frame), pool.map(hash_of, paths), strict=True)
     for row, (path, box, outcome) in enumerate(rows):
         if isinstance(outcome, OSError):
             faults[row] = f"{path}: {outcome.strerror}"
@@ -142,7 +212,7 @@ def _decode(
 ) -> Iterator[tuple[str, int | str]]:
     """Key and slot, or key and fault, of each job; pixels and index are on disk by then."""
 
-    def decode(job: tuple[str, str, Box | None]) -> np.ndarray | str:
+    def decode(job: tuple[str, str, Box | None]) -> Pixels | str:
         try:
             return preprocessing.read(job[1], job[2])
         except PhotoError as error:
@@ -150,28 +220,41 @@ def _decode(
 
     if not jobs:
         return
-    size = preprocessing.height * preprocessing.width * 3
+    size = int(np.prod(_shape(preprocessing)))
     (used,) = index.execute("SELECT coalesce(max(slot) + 1, 0) FROM photo").fetchone()
+    if not used:  # no file yet, or a lost index: other processes may still look at the old file
+        path.unlink(missing_ok=True)
     queue = iter(jobs)
     with (
-        path.open("r+b" if path.exists() else "w+b") as file,
+        FileIO(path, "r+" if used else "w+") as file,
         tqdm(total=len(jobs), desc="caching photos", unit="photo") as progress,
     ):
-        file.truncate(used * size)  # what a kill left behind the last indexed photo
-        file.seek(used * size)
         while chunk := list(islice(queue, CHUNK)):
+            decoded = list(pool.map(decode, chunk))
+            _append(
+                file, used * size, [pixels for pixels in decoded if not isinstance(pixels, str)]
+            )
             outcomes: list[tuple[str, int | str]] = []
-            for job, decoded in zip(chunk, pool.map(decode, chunk), strict=True):
-                if isinstance(decoded, str):
-                    outcomes.append((job[0], decoded))
-                    continue
-                file.write(decoded.tobytes())
-                outcomes.append((job[0], used))
-                used += 1
-            file.flush()
-            os.fsync(file.fileno())
+            for (key, _, _), result in zip(chunk, decoded, strict=True):
+                outcomes.append((key, result if isinstance(result, str) else used))
+                used += not isinstance(result, str)
             stored = [outcome for outcome in outcomes if isinstance(outcome[1], int)]
             index.executemany("INSERT INTO photo VALUES (?, ?)", stored)
             index.commit()
             progress.update(len(chunk))
             yield from outcomes
+
+
+def _append(file: FileIO, end: int, photos: list[Pixels]) -> None:
+    """Put photos behind the `end` of those indexed, onto the disk; after an error `end` is kept."""
+    file.truncate(end)  # what a kill left behind it
+    file.seek(end)
+    try:
+        for pixels in photos:
+            left = memoryview(pixels.tobytes())
+            while left:  # a nearly full disk takes a part
+                left = left[file.write(left) :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(end)
+        raise

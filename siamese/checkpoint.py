@@ -50,7 +50,7 @@ class Checkpoint:
     trained_on: str
 
     def __post_init__(self) -> None:
-        self.encoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encoder.eval().to(memory_format=torch.channels_last)
 
     @property
     def embedding_size(self) -> int:
@@ -59,7 +59,10 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of all that decides an embedding: weights, architecture, preprocessing."""
+        """16 hex digits of all that decides an embedding: weights, architecture, preprocessing.
+
+        Worked out once: an encoder that is trained further needs a new checkpoint.
+        """
         digest = hashlib.sha256(json.dumps(self._recipe(), sort_keys=True).encode())
         for name, tensor in sorted(self.encoder.state_dict().items()):
             digest.update(name.encode())
@@ -78,7 +81,10 @@ class Checkpoint:
         return embedding.cpu()
 
     def embed(
-        self, photos: Sequence[PhotoSource], boxes: Sequence[Box | None] | None = None, batch: int = 64
+        self,
+        photos: Sequence[PhotoSource],
+        boxes: Sequence[Box | None] | None = None,
+        batch: int = 64,
     ) -> Tensor:
         """Embed photos: float32 (len(photos), D).
 
@@ -104,6 +110,7 @@ class Checkpoint:
         Raises:
             OSError: The disk is full or the folder cannot be written.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         card = self._recipe() | {
@@ -113,7 +120,10 @@ class Checkpoint:
         }
         weights = {name: w.detach().contiguous() for name, w in self.encoder.state_dict().items()}
         with replacing(path) as temporary:
-            save_file(weights, temporary, {"format": FORMAT, "card": json.dumps(card)})
+            try:
+                save_file(weights, temporary, {"format": FORMAT, "card": json.dumps(card)})
+            except SafetensorError as error:  # the library's name for a full disk, too
+                raise OSError(f"{path}: cannot be written ({error})") from error
 
     def _recipe(self) -> dict[str, Any]:
         """Everything besides the weights that decides an embedding, as JSON values."""
@@ -146,29 +156,30 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
             f"{path}: is of format {metadata.get('format')!r}, this version reads {FORMAT!r}; "
             "give a model.safetensors of train.py"
         )
-    return _assemble(path, json.loads(metadata["card"]), weights, device)
-
-
-def _assemble(
-    path: Path, card: dict[str, Any], weights: dict[str, Tensor], device: str
-) -> Checkpoint:
-    """The checkpoint that a card and weights describe."""
     try:
-        preprocessing = Preprocessing(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in card["preprocessing"].items()}
-        )
-        config = config_from(card["encoder"])
-        with torch.device(device):
-            encoder = Encoder(config, preprocessing.height, preprocessing.width)
-        encoder.load_state_dict(weights)
-        checkpoint = Checkpoint(
-            encoder, preprocessing, Calibration(**card["calibration"]), card["trained_on"]
-        )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
+        card = json.loads(metadata["card"])
+        checkpoint = _assemble(card, weights, device)
+        same = checkpoint.fingerprint == card["fingerprint"]
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise CheckpointError(
-            f"{path}: its weights do not fit its description ({first}); train it again"
+            f"{path}: its weights do not fit its description ({reason}); copy or train it again"
         ) from error
-    if checkpoint.fingerprint != card["fingerprint"]:
+    if not same:
         raise CheckpointError(f"{path}: changed after it was saved; copy or train it again")
     return checkpoint
+
+
+def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> Checkpoint:
+    """The checkpoint that a card and weights describe; any built-in error if they do not fit."""
+    settings = card["preprocessing"]
+    preprocessing = Preprocessing(
+        **settings | {name: tuple(settings[name]) for name in ("mean", "std")}
+    )
+    config = config_from(card["encoder"])
+    with torch.device(device):
+        encoder = Encoder(config, preprocessing.height, preprocessing.width)
+    encoder.load_state_dict(weights)
+    return Checkpoint(
+        encoder, preprocessing, Calibration(**card["calibration"]), str(card["trained_on"])
+    )
