@@ -5,8 +5,9 @@
     uv run train.py --config configs/real.yaml --trainer.max_epochs 60
     uv run train.py --ckpt_path last                 # go on after a kill
 
-The run's folder (`trainer.default_root_dir`) then holds model.safetensors for infer.py, best.ckpt
-and last.ckpt, config.yaml, report.json, metrics.csv, learning_curves.png, hits_and_misses.png.
+The run's folder (`trainer.default_root_dir`) then holds model.safetensors and manifest.csv for
+infer.py, best.ckpt and last.ckpt, config.yaml, report.json, learning_curves.png,
+hits_and_misses.png, and in log/ the metrics as CSV.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch
 from jsonargparse import Namespace
 from torch import Tensor
 
+from datasets.manifest import write_manifest
 from datasets.module import ProductPhotos
 from siamese.callbacks import ImagesPerSecond
 from siamese.checkpoint import Checkpoint
@@ -60,6 +62,7 @@ def train(arguments: list[str]) -> None:
     trainer, module, data = cli.trainer, cli.model, cli.datamodule
     folder = Path(trainer.default_root_dir)
     data.preprocessing = module.preprocessing
+    torch.set_num_threads(max(1, available_cores() - data.workers))  # they wait for each other
     start = time.perf_counter()
     trainer.fit(module, data, ckpt_path=resume_from(cli.config["ckpt_path"], folder))
     seconds = time.perf_counter() - start
@@ -73,6 +76,7 @@ def train(arguments: list[str]) -> None:
     cost = cost_of(module, cli.watchers.progress, seconds)
     runs = {folder.name: Run(cost, cli.watchers.curves.history, evaluation)}
     runs[folder.name].save(folder / "report.json")
+    write_manifest(data.frame, folder / "manifest.csv")
     for rival in cli.config["rivals"]:
         runs[Path(rival).stem] = run_rival(Path(rival), cli.config["data"], folder)
     print(f"\n{compare_runs(runs)}\n\nsaved {folder}/model.safetensors")
@@ -121,7 +125,6 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("WANDB_MODE", wandb_mode())
     os.environ.setdefault("WANDB_SILENT", "true")
     keep_freed_memory()
-    torch.set_num_threads(available_cores())
     try:
         train(arguments)
     except (UserError, OSError) as error:

@@ -154,8 +154,8 @@ class HitsAndMisses(Callback):
         best = gallery_rows[cosine.argsort(dim=1, descending=True, stable=True)[:, :5]]
         hit = product[best[:, 0]] == product[query_rows]
         half = self.queries // 2
-        misses = (~hit).nonzero()[:half, 0].tolist()
-        hits = hit.nonzero()[: self.queries - len(misses), 0].tolist()
+        misses = _spread((~hit).nonzero()[:, 0].tolist(), half)
+        hits = _spread(hit.nonzero()[:, 0].tolist(), self.queries - len(misses))
         rows = []
         for query in hits + misses:
             matches = [
@@ -173,6 +173,11 @@ class HitsAndMisses(Callback):
                 )
             )
         return rows
+
+
+def _spread(numbers: list[int], count: int) -> list[int]:
+    """Up to `count` of the numbers, from all over the list: neighbours show the same product."""
+    return [numbers[i] for i in np.linspace(0, len(numbers) - 1, count).astype(int)][: len(numbers)]
 
 
 class Watchers:
