@@ -10,31 +10,31 @@ from dataclasses import dataclass
 
 import albumentations
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import Dataset, Sampler
 
 from datasets.cache import CachedPhotos
+from datasets.transforms import reseed
 from siamese.errors import UserError
 from siamese.module import PairBatch, PhotoBatch
-from siamese.verification import Pairs
+from siamese.verification import Booleans, Integers, Pairs, rows_by_product
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The rows of one batch, and the seed of its views."""
+    """The rows of one batch, int64, and the seed of its views."""
 
-    rows: np.ndarray
+    rows: Integers
     seed: int
 
 
 class ProductBatches(Sampler[Draw]):
     """Batches of P products, each with one product photo and K person photos.
 
-    Every epoch shows every product once, in a new order; photos are drawn anew, and a product
-    with fewer than K person photos repeats some of them. The last products of an epoch that do
-    not fill a batch wait for the next one. Under several processes each takes its share of every
-    batch, so that P products meet whatever their number.
+    Every epoch goes once through the products in a new order, without the last ones that would
+    not fill a batch; photos are drawn anew, and a product with fewer than K person photos repeats
+    some of them. Under several processes each takes its share of every batch, so that P products
+    meet whatever their number.
 
     Args:
         product: int64 (R,), product of each training row.
@@ -51,16 +51,16 @@ class ProductBatches(Sampler[Draw]):
 
     def __init__(
         self,
-        product: np.ndarray,
-        is_person: np.ndarray,
+        product: Integers,
+        is_person: Booleans,
         products_per_batch: int,
         persons_per_product: int,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.product_photos = _rows_of(product, ~is_person)
-        self.person_photos = _rows_of(product, is_person)
+        self.product_photos = rows_by_product(product, ~is_person)
+        self.person_photos = rows_by_product(product, is_person)
         self.usable = np.array(sorted(self.product_photos.keys() & self.person_photos.keys()))
         if len(self.usable) < 2:
             raise UserError(
@@ -95,38 +95,39 @@ class ProductBatches(Sampler[Draw]):
             seed = int(random.integers(2**31)) + self.rank
             yield Draw(np.concatenate(own), seed)
 
-    def _draw(self, random: np.random.Generator, number: int) -> np.ndarray:
+    def _draw(self, random: np.random.Generator, number: int) -> Integers:
         """Rows (1 + K,): the product photo first."""
         wearers, count = self.person_photos[number], self.persons_per_product
         persons = random.choice(wearers, count, replace=len(wearers) < count)
         return np.concatenate([random.choice(self.product_photos[number], 1), persons])
 
 
-def _rows_of(product: np.ndarray, chosen: np.ndarray) -> dict[int, np.ndarray]:
-    """Product → its rows among the chosen ones."""
-    rows = np.flatnonzero(chosen)
-    places = pd.Series(rows).groupby(product[rows]).indices
-    return {int(number): rows[place] for number, place in places.items()}
-
-
 class DrawnPairs(Sampler[Draw]):
     """The LookBook report's batches: fixed pairs in a new order each epoch.
 
-    A draw's rows are 2 B: the pairs' numbers stand for both photos. Several processes take every
-    n-th pair each.
+    A draw's rows are the numbers of B pairs; the last ones of an epoch that would not fill a batch
+    are left out. Several processes take every n-th pair of each batch.
 
     Args:
         pairs: Number of pairs.
         batch_size: B over all processes.
         seed: Of the order.
         rank: Number of this process.
-        world_size: Number of processes.
+        world_size: Number of processes; B must be a multiple.
+
+    Raises:
+        UserError: B does not divide.
     """
 
     def __init__(
         self, pairs: int, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1
     ) -> None:
         self.pairs, self.batch_size = pairs, min(batch_size, pairs)
+        if self.batch_size % world_size:
+            raise UserError(
+                f"pairs_per_batch = {self.batch_size} cannot be shared by {world_size} processes; "
+                "choose a multiple"
+            )
         self.seed, self.epoch, self.rank, self.world_size = seed, 0, rank, world_size
 
     def set_epoch(self, epoch: int) -> None:
@@ -152,20 +153,24 @@ class PhotoBatches(Dataset[PhotoBatch]):
         product: int64 (R,).
         is_person: bool (R,).
         views: Applied to each photo; None leaves it as it is.
+
+    Raises:
+        UserError: A row's photo is not in the cache.
     """
 
     def __init__(
         self,
         cached: CachedPhotos,
-        product: np.ndarray,
-        is_person: np.ndarray,
+        product: Integers,
+        is_person: Booleans,
         views: albumentations.Compose | None = None,
     ) -> None:
+        _check_all_cached(cached)
         self.cached, self.product, self.is_person, self.views = cached, product, is_person, views
 
     def __getitem__(self, draw: Draw) -> PhotoBatch:
         if self.views is not None:
-            self.views.set_random_seed(draw.seed)
+            reseed(self.views, draw.seed)
         pixels = self.cached.pixels[self.cached.slot[draw.rows]]
         if self.views is not None:
             pixels = np.stack([self.views(image=photo)["image"] for photo in pixels])
@@ -180,10 +185,11 @@ class PairBatches(Dataset[PairBatch]):
     """A draw of pair numbers → both photos of each pair and its label, without any change."""
 
     def __init__(self, cached: CachedPhotos, pairs: Pairs) -> None:
+        _check_all_cached(cached)
         self.cached, self.pairs = cached, pairs
 
     def __getitem__(self, draw: Draw) -> PairBatch:
-        def pixels_of(rows: np.ndarray) -> torch.Tensor:
+        def pixels_of(rows: Integers) -> torch.Tensor:
             return torch.from_numpy(self.cached.pixels[self.cached.slot[rows]])
 
         return PairBatch(
@@ -191,3 +197,10 @@ class PairBatches(Dataset[PairBatch]):
             pixels_of(self.pairs.person_photo[draw.rows]),
             torch.from_numpy(self.pairs.same[draw.rows]),
         )
+
+
+def _check_all_cached(cached: CachedPhotos) -> None:
+    """Slot −1 would silently show the last photo of the cache."""
+    unusable = int((cached.slot < 0).sum())
+    if unusable:
+        raise UserError(f"{unusable} photos are not in the cache; drop their rows before batching")

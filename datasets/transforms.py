@@ -7,8 +7,9 @@ import os
 # Importing albumentations must never ask the network for a newer version.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-import albumentations as A  # noqa: E402, N812
-import cv2  # noqa: E402
+import albumentations as A  # noqa: N812
+import cv2
+import numpy as np
 
 # Each worker is one of several processes on the same cores.
 cv2.setNumThreads(0)
@@ -17,10 +18,11 @@ cv2.setNumThreads(0)
 def training_views(strength: float = 1.0, erase: float = 0.25) -> A.Compose:
     """Views of one photo, uint8 (H, W, 3) → uint8 (H, W, 3).
 
-    Position, size, tilt and light vary; the hue does not, because colour tells garments apart.
+    Position, size, tilt and light vary; the hue hardly does, because colour tells garments apart:
+    a slight tone curve per channel stands for the white balance of cameras.
 
     Args:
-        strength: 0 changes nothing but the side; 1 is the default amount.
+        strength: 0 changes nothing but the side (and what `erase` blanks); 1 is the default amount.
         erase: Probability that rectangles are blanked out (Zhong et al. 2020), so that no single
             print or edge decides.
     """
@@ -36,7 +38,7 @@ def training_views(strength: float = 1.0, erase: float = 0.25) -> A.Compose:
                 p=1.0 if strength else 0.0,
             ),
             A.RandomBrightnessContrast(0.2 * strength, 0.2 * strength, p=0.7),
-            A.RandomToneCurve(scale=0.1 * strength, per_channel=True, p=0.3),
+            A.RandomToneCurve(scale=0.1 * strength, per_channel=True, p=0.3 if strength else 0.0),
             A.CoarseDropout(
                 num_holes_range=(1, 3),
                 hole_height_range=(0.1, 0.3),
@@ -46,3 +48,15 @@ def training_views(strength: float = 1.0, erase: float = 0.25) -> A.Compose:
             ),
         ]
     )
+
+
+def reseed(views: A.Compose, seed: int) -> None:
+    """Make the next views depend on the seed alone, and each step on numbers of its own.
+
+    `Compose.set_random_seed` gives all steps the same numbers: a photo would be flipped, darkened
+    and erased together or not at all.
+    """
+    own = np.random.SeedSequence(seed).generate_state(1 + len(views.transforms))
+    views.set_random_seed(int(own[0]))
+    for step, number in zip(views.transforms, own[1:], strict=True):
+        step.set_random_seed(int(number))

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from siamese.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.pair_score import Calibration
-from siamese.photos import PhotoError
+from siamese.photos import PhotoError, PhotoSource
 from siamese.preprocessing import Preprocessing
 
 ROOT = Path(__file__).parent.parent
@@ -163,7 +163,8 @@ def test_photos_of_any_source_are_embedded_in_order_with_their_boxes(tmp_path: P
     checkpoint = made()
     (tmp_path / "photo.png").write_bytes(encoded(1))
     box = (10.0, 20.0, 50.0, 60.0)
-    sources = [encoded(0), tmp_path / "photo.png", BytesIO(encoded(2)), encoded(1)]
+    third = BytesIO(encoded(2))
+    sources: list[PhotoSource] = [encoded(0), tmp_path / "photo.png", third, encoded(1)]
     found = checkpoint.embed(sources, [None, None, box, box], batch=3)
     pixels = np.stack(
         [
