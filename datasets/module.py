@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datasets.batches import Draw, DrawnPairs, PairBatches, PhotoBatches, ProductBatches
@@ -21,9 +21,21 @@ from datasets.readers import READERS
 from datasets.transforms import training_views
 from siamese.evaluation import codes
 from siamese.preprocessing import Preprocessing
+from siamese.runtime import available_cores
 from siamese.verification import draw_pairs
 
 log = logging.getLogger(__name__)
+
+
+class TrainingLoader(DataLoader[Any]):
+    """Draws nothing before the first batch is asked for.
+
+    Lightning makes the iterator of a resumed epoch before it tells the sampler which epoch it is;
+    workers would by then have been sent batches of epoch 0.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        yield from super().__iter__()
 
 
 class ProductPhotos(pl.LightningDataModule):
@@ -45,7 +57,8 @@ class ProductPhotos(pl.LightningDataModule):
         view_strength: How much training views differ from the photo; 0 to 1.
         erase: Probability that parts of a training view are blanked out.
         broken_limit: Largest share of unusable photos that is listed and skipped.
-        workers: Processes that make training views.
+        workers: Processes that make training views; by default none on up to two cores, where
+            they would only take turns with the training, else half of the cores, at most four.
         seed: Of batches, pairs and views.
     """
 
@@ -63,7 +76,7 @@ class ProductPhotos(pl.LightningDataModule):
         view_strength: float = 1.0,
         erase: float = 0.25,
         broken_limit: float = 0.01,
-        workers: int = 2,
+        workers: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -73,11 +86,13 @@ class ProductPhotos(pl.LightningDataModule):
         self.products_per_batch, self.persons_per_product = products_per_batch, persons_per_product
         self.pairs_per_product, self.pairs_per_batch = pairs_per_product, pairs_per_batch
         self.view_strength, self.erase = view_strength, erase
-        self.broken_limit, self.workers, self.seed = broken_limit, workers, seed
+        self.broken_limit, self.seed = broken_limit, seed
+        cores = available_cores()
+        self.workers = workers if workers is not None else min(4, cores // 2 if cores > 2 else 0)
         # The pixels' size is the model's: the trainer's script sets it before `setup`.
         self.preprocessing = Preprocessing()
         self.frame = pd.DataFrame()
-        self.cached = CachedPhotos(np.empty(0), np.empty(0), {})
+        self.cached = CachedPhotos(np.empty(0, np.uint8), np.empty(0, np.int64), {})
 
     def prepare_data(self) -> None:
         """Read, check and cache once per machine, before the processes start."""
@@ -90,11 +105,13 @@ class ProductPhotos(pl.LightningDataModule):
 
     def _load(self) -> None:
         frame = self.read(self.path)
-        faults = find_faults(frame, check_files=True, compare_contents=True, workers=self.workers)
+        faults = find_faults(
+            frame, check_files=True, compare_contents=True, workers=available_cores()
+        )
         if (faults["kind"] == "table").any():
             raise ManifestError(describe_faults(faults))
         frame = self._skip(frame, faults)
-        cached = cache_photos(frame, self.preprocessing, self.cache, self.workers)
+        cached = cache_photos(frame, self.preprocessing, self.cache, available_cores())
         if cached.faults:  # a header may be fine and its pixels not
             rows = list(cached.faults)
             faults = pd.DataFrame(
@@ -107,7 +124,7 @@ class ProductPhotos(pl.LightningDataModule):
                 }
             )
             frame = self._skip(frame, faults)
-            cached = cache_photos(frame, self.preprocessing, self.cache, self.workers)
+            cached = cache_photos(frame, self.preprocessing, self.cache, available_cores())
         self.frame, self.cached = frame, cached
 
     def _skip(self, frame: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
@@ -132,9 +149,7 @@ class ProductPhotos(pl.LightningDataModule):
         """Batches of products or of drawn pairs."""
         frame, cached = self.part("train")
         product, is_person = codes(frame)
-        place = {"rank": 0, "world_size": 1}
-        if self.trainer is not None:
-            place = {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+        place = self._place()
         dataset: Dataset[Any]
         sampler: ProductBatches | DrawnPairs
         if self.batches == "pairs":
@@ -154,20 +169,28 @@ class ProductPhotos(pl.LightningDataModule):
                 **place,
             )
             workers = self.workers
-        return DataLoader(
+        return TrainingLoader(
             dataset,
             batch_size=None,
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
+            generator=torch.Generator(),  # starting workers shall not move the numbers of dropout
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """All validation photos, in order."""
+        """All validation photos in order, each once; of several processes each takes its share."""
         frame, cached = self.part("validation")
-        starts = range(0, len(frame), 128)
-        draws = [Draw(np.arange(start, min(start + 128, len(frame))), 0) for start in starts]
+        place = self._place()
+        own = np.array_split(np.arange(len(frame)), place["world_size"])[place["rank"]]
+        draws = [Draw(own[start : start + 128], 0) for start in range(0, len(own), 128)]
         return DataLoader(PhotoBatches(cached, *codes(frame)), batch_size=None, sampler=draws)
+
+    def _place(self) -> dict[str, int]:
+        """Which process this is, of how many."""
+        if self.trainer is None:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
 
 
 def _reader(name: str, options: dict[str, Any]) -> Callable[[Path], pd.DataFrame]:

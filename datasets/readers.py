@@ -11,7 +11,7 @@ from datasets.deepfashion import read_deepfashion
 from datasets.deepfashion2 import read_deepfashion2
 from datasets.fashion_products import read_fashion_products
 from datasets.lookbook import read_lookbook
-from datasets.manifest import read_manifest
+from datasets.manifest import ManifestError, read_manifest
 from datasets.pairs_csv import read_pairs_csv
 from datasets.rendered import write_rendered_dataset
 from datasets.street2shop import read_street2shop
@@ -21,7 +21,7 @@ def read_rendered(
     folder: Path,
     *,
     products: int = 900,
-    person_photos: int | tuple[int, int] = 5,
+    person_photos: int | tuple[int, int] = 10,
     validation: int = 100,
     test: int = 300,
     seed: int = 0,
@@ -39,13 +39,15 @@ def read_rendered(
         workers: Processes that draw.
 
     Raises:
-        ValueError: The folder holds a set drawn with other arguments.
+        ManifestError: The folder holds a set drawn with other arguments, or these cannot be drawn.
     """
-    counts = person_photos if isinstance(person_photos, int) else tuple(person_photos)
-    write_rendered_dataset(folder, products, counts, seed, workers)
-    fewest = counts if isinstance(counts, int) else counts[0]
+    low, high = (person_photos,) * 2 if isinstance(person_photos, int) else person_photos
+    try:
+        write_rendered_dataset(folder, products, (low, high), seed, workers)
+    except ValueError as error:
+        raise ManifestError(str(error)) from error
     return read_lookbook(
-        folder, minimum_person_photos=fewest, validation=validation, test=test, seed=seed
+        folder, minimum_person_photos=low, validation=validation, test=test, seed=seed
     )
 
 

@@ -10,9 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from siamese.encoder import Encoder, EncoderConfig
+from siamese.errors import UserError
 from siamese.pair_score import (
     PairScore,
     all_pairs_loss,
@@ -92,13 +93,14 @@ class SiameseModule(pl.LightningModule):
         self.warmup, self.seed = warmup, seed
         self.freeze_backbone = freeze_backbone
         self.encoder = Encoder(encoder, preprocessing.height, preprocessing.width, pretrained)
-        self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encoder.to(memory_format=torch.channels_last)
         self.score = (
             PairScore(1.0, 0.0, learned=False) if loss == "bare_sigmoid" else PairScore(scale)
         )
         self._start_bias: float | None = None if loss == "sigmoid" else 0.0
         if freeze_backbone:
             self.encoder.backbone.requires_grad_(False)
+            self.train()  # the trainer keeps the modes it finds
         self._validation: list[PhotoBatch] = []
 
     def train(self, mode: bool = True) -> SiameseModule:
@@ -113,16 +115,28 @@ class SiameseModule(pl.LightningModule):
         embedding: Tensor = self.encoder(self.preprocessing.normalise(pixels))
         return embedding
 
+    def on_train_start(self) -> None:
+        if not any(parameter.requires_grad for parameter in self.encoder.parameters()):
+            raise UserError(
+                f"nothing to train: backbone {self.encoder.config.backbone} has no weights outside "
+                "of what is frozen; set model.freeze_backbone or trainer.max_epochs to 0"
+            )
+
     def on_train_epoch_start(self) -> None:
         # Dropout is the only step that draws here; the batches carry their own seeds.
         torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + self.global_rank)
 
     def training_step(self, batch: PhotoBatch | PairBatch, _: int) -> Tensor:
-        """Loss of one batch, whatever its kind."""
-        loss = (
-            self._pair_loss(batch) if isinstance(batch, PairBatch) else self._photo_loss(batch)
+        """Loss of one batch of the kind that the loss is made for."""
+        if isinstance(batch, PairBatch) == (self.loss in BATCH_LOSSES):
+            needed = "products" if self.loss in BATCH_LOSSES else "pairs"
+            raise UserError(f"model.loss {self.loss} needs data.batches: {needed}")
+        pairs = isinstance(batch, PairBatch)
+        loss = self._pair_loss(batch) if isinstance(batch, PairBatch) else self._photo_loss(batch)
+        # Of drawn pairs each process knows its own share of the loss only.
+        self.log(
+            "loss", loss, prog_bar=True, on_epoch=True, on_step=True, batch_size=1, sync_dist=pairs
         )
-        self.log("loss", loss, prog_bar=True, on_epoch=True, on_step=True, batch_size=1)
         return loss
 
     def _pair_loss(self, batch: PairBatch) -> Tensor:
@@ -141,7 +155,9 @@ class SiameseModule(pl.LightningModule):
             self._start_bias = -math.log(max(positive.shape[1] - 1, 1))
             if self.global_step == 0:
                 self.score.bias.data.fill_(self._start_bias)
-        logits = self.score(embedding[is_person] @ embedding[~is_person].T)
+        # In float32: a cosine of bfloat16 has three digits, too few to be scaled up.
+        with torch.autocast(embedding.device.type, enabled=False):
+            logits = self.score(embedding[is_person] @ embedding[~is_person].T)
         return BATCH_LOSSES[self.loss](logits, positive)
 
     def _gather(self, tensor: Tensor, gradient: bool = False) -> Tensor:
@@ -153,16 +169,21 @@ class SiameseModule(pl.LightningModule):
         return gathered.flatten(0, 1)
 
     def validation_step(self, batch: PhotoBatch, _: int) -> None:
-        """Keep the embeddings: retrieval needs all of them."""
+        """Keep the embeddings: retrieval needs all of them, each once."""
         self._validation.append(
             PhotoBatch(self(batch.pixels).float().cpu(), batch.product.cpu(), batch.is_person.cpu())
         )
 
     def on_validation_epoch_end(self) -> None:
-        """Rank all validation products for each validation person photo."""
-        self.validated = PhotoBatch(*(torch.cat(part) for part in zip(*self._validation)))
+        """Rank all validation products for each validation person photo, in every process."""
+        batches = self._validation
+        if self.trainer.world_size > 1:  # shares may differ in length, which all_gather cannot
+            shares: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, batches)
+            batches = [batch for share in shares for batch in share]
+        self.validated = PhotoBatch(*(torch.cat(part) for part in zip(*batches, strict=True)))
+        self._validation = []
         embedding, product, is_person = self.validated
-        self._validation.clear()
         report = measure(
             embedding[is_person], product[is_person], embedding[~is_person], product[~is_person]
         )
@@ -187,7 +208,9 @@ class SiameseModule(pl.LightningModule):
             optimiser = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
         if self.warmup is None:
             return optimiser
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise UserError("model.warmup needs to know the end: set trainer.max_epochs")
         rise = max(1, round(self.warmup * steps))
 
         def factor(step: int) -> float:

@@ -1,0 +1,471 @@
+"""Training does what its loss says: in one process or two, straight or resumed, frozen or not."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import socket
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datasets.module import ProductPhotos
+from siamese.encoder import EncoderConfig
+from siamese.errors import UserError
+from siamese.evaluation import codes
+from siamese.module import Loss, PairBatch, PhotoBatch, SiameseModule
+from siamese.preprocessing import Preprocessing
+from siamese.retrieval import measure
+
+ROOT = Path(__file__).parent.parent
+SIZE = Preprocessing(32, 24)
+SMALL = EncoderConfig(widths=(8, 16), depth=1, embedding_size=8)
+OPTIONS = {"products": 16, "person_photos": [2, 3], "validation": 4, "test": 4}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+
+
+def trainer_of(**arguments: Any) -> pl.Trainer:
+    settings: dict[str, Any] = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+        "num_sanity_val_steps": 0,
+    }
+    return pl.Trainer(**settings | arguments)
+
+
+def one_batch(batch: PhotoBatch | PairBatch) -> DataLoader[Any]:
+    return DataLoader(cast(Any, [batch]), batch_size=None)
+
+
+def photo_batch(products: int, persons: int, seed: int = 0) -> PhotoBatch:
+    """Noise; product p is shown by one product photo and so many persons."""
+    generator = torch.Generator().manual_seed(seed)
+    product = torch.arange(products).repeat_interleave(1 + persons)
+    is_person = torch.arange(len(product)) % (1 + persons) > 0
+    pixels = torch.randint(0, 256, (len(product), 32, 24, 3), generator=generator)
+    return PhotoBatch(pixels.to(torch.uint8), product, is_person)
+
+
+NOISE = photo_batch(3, 1)
+
+
+def step_of_descent(
+    module: SiameseModule, batch: PhotoBatch | PairBatch
+) -> tuple[dict[str, Tensor], float]:
+    """Gradients, read off one step of plain gradient descent at rate 1; and the logged loss."""
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    trainer = trainer_of(max_steps=1, max_epochs=1)
+    trainer.fit(module, one_batch(batch))
+    after = dict(module.named_parameters())
+    gradients = {name: before[name] - after[name].detach() for name in before}
+    return gradients, float(trainer.callback_metrics["loss"])
+
+
+def descending(loss: Loss, **arguments: Any) -> SiameseModule:
+    torch.manual_seed(0)
+    return SiameseModule(
+        SMALL, SIZE, loss=loss, optimiser="sgd", learning_rate=1.0, weight_decay=0.0,
+        warmup=None, **arguments,
+    )  # fmt: skip
+
+
+def bce(logit: Tensor, same: bool) -> Tensor:
+    return torch.log1p(torch.exp(-logit if same else logit))
+
+
+def naive_sigmoid(score: Callable[[Tensor], Tensor], e: Tensor, batch: PhotoBatch) -> Tensor:
+    persons = [i for i in range(len(e)) if batch.is_person[i]]
+    shop = [i for i in range(len(e)) if not batch.is_person[i]]
+    total = torch.zeros(())
+    for i in persons:
+        for j in shop:
+            total = total + bce(score(e[i] @ e[j]), bool(batch.product[i] == batch.product[j]))
+    return total / len(persons)
+
+
+def naive_infonce(score: Callable[[Tensor], Tensor], e: Tensor, batch: PhotoBatch) -> Tensor:
+    """One product photo each: cross-entropy over the product photos."""
+    persons = [i for i in range(len(e)) if batch.is_person[i]]
+    shop = [i for i in range(len(e)) if not batch.is_person[i]]
+    total = torch.zeros(())
+    for i in persons:
+        logits = torch.stack([score(e[i] @ e[j]) for j in shop])
+        right = next(k for k, j in enumerate(shop) if batch.product[j] == batch.product[i])
+        total = total - (logits[right] - logits.exp().sum().log())
+    return total / len(persons)
+
+
+@pytest.mark.parametrize(
+    ("loss", "naive"),
+    [("sigmoid", naive_sigmoid), ("infonce", naive_infonce), ("supcon", naive_infonce)],
+)
+def test_a_step_follows_the_gradient_of_the_naive_loss(loss: Loss, naive: Any) -> None:
+    """In training mode; the bias of the score starts at −ln(N − 1), N = 5 product photos."""
+    module = descending(loss)
+    batch = photo_batch(5, 2)
+    model = copy.deepcopy(module)
+    if loss == "sigmoid":
+        model.score.bias.data.fill_(-math.log(4))
+    expected = naive(model.score, model(batch.pixels), batch)
+    expected.backward()
+    if loss == "sigmoid":
+        module.score.bias.data.fill_(-math.log(4))  # so that the difference is the gradient
+    gradients, logged = step_of_descent(module, batch)
+    assert logged == pytest.approx(expected.item(), rel=1e-4)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        assert torch.allclose(gradients[name], parameter.grad, rtol=1e-2, atol=1e-4), name
+    assert gradients["score.log_scale"].abs() > 1e-4
+
+
+def test_a_step_of_the_reports_loss_follows_its_gradient() -> None:
+    """Both photos of a pair go through one network; the score is the bare cosine."""
+    module = descending("bare_sigmoid")
+    generator = torch.Generator().manual_seed(1)
+    left, right = torch.randint(0, 256, (2, 6, 32, 24, 3), generator=generator).to(torch.uint8)
+    same = torch.tensor([True, False, True, True, False, False])
+    model = copy.deepcopy(module)
+    e = model(torch.cat([left, right]))
+    expected = sum(bce(e[i] @ e[i + 6], bool(same[i])) for i in range(6)) / 6
+    assert isinstance(expected, Tensor)
+    expected.backward()
+    gradients, logged = step_of_descent(module, PairBatch(left, right, same))
+    assert logged == pytest.approx(expected.item(), rel=1e-5)
+    for name, parameter in model.encoder.named_parameters():
+        assert parameter.grad is not None
+        assert torch.allclose(gradients[f"encoder.{name}"], parameter.grad, rtol=1e-2, atol=1e-5)
+    assert gradients["score.log_scale"] == gradients["score.bias"] == 0
+
+
+def test_the_bias_starts_at_minus_the_logarithm_of_the_wrong_products() -> None:
+    for products in (5, 9):
+        module = SiameseModule(SMALL, SIZE, learning_rate=0.0, warmup=None)
+        trainer_of(max_steps=1).fit(module, one_batch(photo_batch(products, 1)))
+        assert module.score.bias.item() == pytest.approx(-math.log(products - 1))
+
+
+def test_scores_are_worked_out_in_float32_whatever_the_precision() -> None:
+    """A cosine of bfloat16 has three digits, and is then scaled up."""
+    module = SiameseModule(SMALL, SIZE, warmup=None)
+    seen: list[Tensor] = []
+    module.score.register_forward_hook(lambda *it: seen.append(it[2]))
+    trainer_of(max_steps=1, precision="bf16-mixed").fit(module, one_batch(photo_batch(4, 1)))
+    assert [logits.dtype for logits in seen] == [torch.float32]
+    assert len(seen[0].detach().unique()) > 12  # 16 numbers, not rounded onto each other
+
+
+@pytest.mark.parametrize(
+    ("loss", "batch", "needed"),
+    [
+        ("bare_sigmoid", NOISE, "pairs"),
+        ("infonce", PairBatch(NOISE.pixels, NOISE.pixels, NOISE.is_person), "products"),
+    ],
+)
+def test_batches_that_the_loss_is_not_made_for_are_refused(
+    loss: Loss, batch: Any, needed: str
+) -> None:
+    with pytest.raises(UserError, match=f"{loss} needs data.batches: {needed}"):
+        trainer_of(max_steps=1).fit(SiameseModule(SMALL, SIZE, loss=loss), one_batch(batch))
+
+
+@pytest.mark.parametrize("backbone", ["report_cnn", "colour_histogram"])
+def test_a_training_without_anything_to_train_is_refused(backbone: str) -> None:
+    config = EncoderConfig(backbone, 512)
+    module = SiameseModule(config, SIZE, freeze_backbone=backbone == "report_cnn")
+    with pytest.raises(UserError, match="nothing to train"):
+        trainer_of(max_steps=1).fit(module, one_batch(photo_batch(3, 1)))
+
+
+def test_a_recipe_without_training_may_have_nothing_to_train() -> None:
+    module = SiameseModule(EncoderConfig("colour_histogram", 512), SIZE)
+    trainer_of(max_epochs=0).fit(module, one_batch(photo_batch(3, 1)))
+
+
+def test_a_schedule_without_an_end_is_refused() -> None:
+    with pytest.raises(UserError, match=r"set trainer\.max_epochs"):
+        trainer_of(max_epochs=-1).fit(SiameseModule(SMALL, SIZE), one_batch(photo_batch(3, 1)))
+
+
+def test_the_rate_rises_in_the_warm_up_and_falls_to_nothing() -> None:
+    """20 steps, of which 5 rise: 1/5, 2/5, …, 1, then half a cosine."""
+    module = SiameseModule(SMALL, SIZE, learning_rate=0.1, warmup=0.25)
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    trainer_of(max_epochs=20, callbacks=[Rates()]).fit(module, one_batch(photo_batch(3, 1)))
+    assert rates[:6] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
+    expected = [0.05 * (1 + math.cos(math.pi * step / 15)) for step in range(15)]
+    assert rates[5:] == pytest.approx(expected)
+
+
+def test_weight_decay_is_of_matrices_and_kernels_alone() -> None:
+    module = SiameseModule(SMALL, SIZE, weight_decay=0.3, warmup=None)
+    decayed, free = module.configure_optimizers().param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.3, 0.0)
+    names = {id(p): name for name, p in module.named_parameters()}
+    assert all(p.ndim >= 2 for p in decayed["params"])
+    assert {"score.bias", "score.log_scale"} <= {names[id(p)] for p in free["params"]}
+    assert len(decayed["params"]) + len(free["params"]) == len(names)
+
+
+# ---- with data
+
+
+def data_of(drawn: Path, folder: Path, **arguments: Any) -> ProductPhotos:
+    settings: dict[str, Any] = {
+        "path": str(drawn),
+        "options": OPTIONS,
+        "cache": str(folder / "cache"),
+        "products_per_batch": 4,
+        "workers": 0,
+    }
+    data = ProductPhotos(**settings | arguments)
+    data.preprocessing = SIZE
+    return data
+
+
+def test_eight_products_are_learned_by_heart(rendered: Path, tmp_path: Path) -> None:
+    """The loss falls, and every person of the training split finds its product first."""
+    data = data_of(rendered, tmp_path, products_per_batch=8, view_strength=0.3, erase=0.0)
+    torch.manual_seed(0)
+    module = SiameseModule(EncoderConfig(widths=(16, 32), depth=1, embedding_size=16), SIZE)
+    losses: list[float] = []
+
+    class Losses(Callback):
+        def on_train_batch_end(
+            self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
+        ) -> None:
+            losses.append(float(outputs["loss"]))
+
+    trainer_of(max_epochs=80, callbacks=[Losses()], check_val_every_n_epoch=80).fit(module, data)
+    assert sum(losses[-5:]) / 5 < 0.25 * losses[0]
+    frame, cached = data.part("train")
+    product, is_person = (torch.from_numpy(array) for array in codes(frame))
+    with torch.inference_mode():
+        e = module.eval()(torch.from_numpy(cached.pixels[cached.slot]))
+    report = measure(e[is_person], product[is_person], e[~is_person], product[~is_person])
+    assert report.top[1] == 1.0
+
+
+def test_validation_figures_are_those_of_all_validation_photos(
+    rendered: Path, tmp_path: Path
+) -> None:
+    data = data_of(rendered, tmp_path)
+    module = SiameseModule(SMALL, SIZE)
+    trainer = trainer_of(max_epochs=1)
+    trainer.fit(module, data)
+    frame, cached = data.part("validation")
+    product, is_person = (torch.from_numpy(array) for array in codes(frame))
+    with torch.inference_mode():
+        e = module.eval()(torch.from_numpy(cached.pixels[cached.slot]))
+    report = measure(e[is_person], product[is_person], e[~is_person], product[~is_person])
+    figures = trainer.callback_metrics
+    assert figures["validation/top_1"].item() == pytest.approx(report.top[1])
+    assert figures["validation/mean_reciprocal_rank"].item() == pytest.approx(
+        report.mean_reciprocal_rank
+    )
+    assert torch.equal(module.validated.product, product)  # rows in the order of the table
+
+
+def test_a_diverged_training_stops_with_the_remedy(rendered: Path, tmp_path: Path) -> None:
+    module = SiameseModule(SMALL, SIZE, optimiser="sgd", learning_rate=math.inf, warmup=None)
+    with pytest.raises(UserError, match="diverged; lower its learning_rate"):
+        trainer_of(max_epochs=1).fit(module, data_of(rendered, tmp_path))
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_batch_statistics(
+    rendered: Path, tmp_path: Path
+) -> None:
+    """After training epochs with validations between: the trainer changes modes there."""
+    module = SiameseModule(SMALL, SIZE, freeze_backbone=True, learning_rate=0.1, warmup=None)
+    before = copy.deepcopy(module.encoder.state_dict())
+    trainer_of(max_epochs=3).fit(module, data_of(rendered, tmp_path))
+    after = module.encoder.state_dict()
+    same = {name: torch.equal(before[name], after[name]) for name in before}
+    assert all(equal for name, equal in same.items() if name.startswith("backbone."))
+    assert not same["neck.0.weight"]
+    assert not same["neck.1.running_mean"]
+
+
+def test_without_freezing_weights_and_statistics_move(rendered: Path, tmp_path: Path) -> None:
+    """The same training as above, so that its test can fail."""
+    module = SiameseModule(SMALL, SIZE, learning_rate=0.1, warmup=None)
+    before = copy.deepcopy(module.encoder.state_dict())
+    trainer_of(max_epochs=3).fit(module, data_of(rendered, tmp_path))
+    after = module.encoder.state_dict()
+    assert not any(
+        torch.equal(before[name], after[name])
+        for name in before
+        if name.endswith(("weight", "running_mean"))
+    )
+
+
+# ---- resume
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+class KillAt(Callback):
+    """Ends the training in the given epoch, after its first batch or after its last."""
+
+    def __init__(self, epoch: int, middle: bool) -> None:
+        self.epoch, self.middle = epoch, middle
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.middle and trainer.current_epoch == self.epoch:
+            raise KilledError
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if not self.middle and trainer.current_epoch == self.epoch:
+            raise KilledError
+
+
+@pytest.mark.parametrize("middle", [False, True])
+@pytest.mark.parametrize(
+    ("backbone", "workers"), [("small_resnet", 0), ("report_cnn", 0), ("report_cnn", 2)]
+)
+def test_a_resumed_training_ends_with_the_very_same_weights(
+    backbone: str, workers: int, middle: bool, rendered: Path, tmp_path: Path
+) -> None:
+    """Killed between two epochs or within the third; dropout and views are drawn as before."""
+    config = EncoderConfig(backbone, 8, widths=(8, 16), depth=1)
+
+    def run(folder: Path, kill: KillAt | None, resume: Path | None) -> tuple[Any, ...]:
+        torch.manual_seed(1 if resume is None else 2)  # what a new process starts with is chance
+        module = SiameseModule(config, SIZE, learning_rate=3e-3, seed=4)
+        if resume is None:
+            module.load_state_dict(initial)
+        checkpoints = ModelCheckpoint(folder, filename="best", save_last=True)
+        trainer = trainer_of(
+            max_epochs=4,
+            enable_checkpointing=True,
+            callbacks=[checkpoints, *([kill] if kill else [])],
+        )
+        data = data_of(rendered, tmp_path, workers=workers, persons_per_product=2)
+        try:
+            trainer.fit(module, data, ckpt_path=resume)
+        except KilledError:
+            return ()
+        return module.state_dict(), trainer.global_step, dict(trainer.callback_metrics)
+
+    initial = SiameseModule(config, SIZE).state_dict()
+    straight, steps, figures = run(tmp_path / "straight", None, None)
+    assert run(tmp_path / "killed", KillAt(2, middle), None) == ()
+    resumed, resumed_steps, resumed_figures = run(
+        tmp_path / "killed", None, tmp_path / "killed" / "last.ckpt"
+    )
+    assert resumed_steps == steps == 8
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    assert resumed_figures == figures
+    moved = [name for name in straight if not torch.equal(initial[name], straight[name])]
+    assert len(moved) > len(straight) / 2
+
+
+# ---- two processes
+
+
+LOSSES = ("sigmoid", "bare_sigmoid")
+Results = dict[tuple[str, int, int], dict[str, Any]]
+
+
+def start(
+    processes: int, rank: int, port: int, drawn: Path, folder: Path
+) -> subprocess.Popen[bytes]:
+    """One of the processes, told its place as `torchrun` does."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if processes > 1:
+        environment |= {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "GROUP_RANK": "0",
+            "WORLD_SIZE": str(processes),
+            "LOCAL_WORLD_SIZE": str(processes),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "TORCHELASTIC_RUN_ID": "test",
+            "GLOO_SOCKET_IFNAME": "lo",
+        }
+    command = [sys.executable, ROOT / "tests" / "ddp_training.py", drawn, folder, *LOSSES]
+    return subprocess.Popen(
+        [str(word) for word in command],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+@pytest.fixture(scope="module")
+def trainings(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """What one process and each of two processes made of the same training."""
+    folder = tmp_path_factory.mktemp("processes")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = [(1, 0), (2, 0), (2, 1)]
+    started = [start(processes, rank, port, rendered, folder) for processes, rank in places]
+    try:
+        for process in started:
+            output, _ = process.communicate(timeout=200)
+            assert process.returncode == 0, output.decode()[-3000:]
+    finally:
+        for process in started:
+            process.kill()
+    return {
+        (loss, *place): torch.load(folder / f"{loss}-{place[0]}-{place[1]}.pt")
+        for loss in LOSSES
+        for place in places
+    }
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_two_processes_train_as_one_with_the_whole_batch(loss: str, trainings: Results) -> None:
+    """Plain gradient descent, so that a gradient of another scale ends elsewhere.
+
+    Sums are taken in another order, hence 1e-5.
+    """
+    one, first, second = (trainings[loss, *place] for place in ((1, 0), (2, 0), (2, 1)))
+    assert one["steps"] == first["steps"] >= 4
+    for name, weights in one["weights"].items():
+        assert torch.allclose(weights, first["weights"][name], atol=1e-5), name
+        assert torch.equal(first["weights"][name], second["weights"][name]), name
+    assert first["figures"]["loss_epoch"] == pytest.approx(one["figures"]["loss_epoch"], rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_two_processes_validate_as_one(loss: str, trainings: Results) -> None:
+    """Each embeds its share of the photos; each has the figures and the rows of all, once."""
+    one, *two = (trainings[loss, *place] for place in ((1, 0), (2, 0), (2, 1)))
+    for result in two:
+        for name, value in one["figures"].items():
+            if name.startswith("validation/"):
+                assert result["figures"][name] == pytest.approx(value, abs=1e-6)
+        for rows, expected in zip(result["validated"], one["validated"], strict=True):
+            assert rows.shape == expected.shape
+            assert torch.allclose(rows, expected, atol=1e-4)
