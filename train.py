@@ -28,9 +28,9 @@ from torch import Tensor
 
 from datasets.manifest import write_manifest
 from datasets.module import ProductPhotos
-from siamese.callbacks import ImagesPerSecond
+from siamese.callbacks import Speed
 from siamese.checkpoint import Checkpoint
-from siamese.cli import TrainingCLI, wandb_mode
+from siamese.cli import TrainingCLI, quieten, wandb_mode
 from siamese.errors import UserError
 from siamese.evaluation import Evaluation, evaluate, fit
 from siamese.module import SiameseModule
@@ -73,12 +73,12 @@ def train(arguments: list[str]) -> None:
         module.load_state_dict(best["state_dict"])
     checkpoint, evaluation = finish(module, data, f"{data.path} ({len(data.frame)} photos)")
     checkpoint.save(folder / "model.safetensors")
-    cost = cost_of(module, cli.watchers.progress, seconds)
+    cost = cost_of(module, cli.watchers.speed, seconds)
     runs = {folder.name: Run(cost, cli.watchers.curves.history, evaluation)}
     runs[folder.name].save(folder / "report.json")
     write_manifest(data.frame, folder / "manifest.csv")
     for rival in cli.config["rivals"]:
-        runs[Path(rival).stem] = run_rival(Path(rival), cli.config["data"], folder)
+        runs[Path(rival).stem] = run_rival(Path(rival), cli.config, folder)
     print(f"\n{compare_runs(runs)}\n\nsaved {folder}/model.safetensors")
 
 
@@ -90,19 +90,19 @@ def resume_from(choice: str | None, folder: Path) -> Path | None:
     return path
 
 
-def cost_of(module: SiameseModule, bar: ImagesPerSecond, seconds: float) -> Cost:
+def cost_of(module: SiameseModule, speed: Speed, seconds: float) -> Cost:
     """What the training took; the memory is that of this process at its largest."""
     return Cost(
         seconds=seconds,
-        images_per_second=bar.images / max(bar.seconds, 1e-9),
+        images_per_second=speed.images_per_second,
         peak_memory_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         parameters=sum(parameter.numel() for parameter in module.encoder.parameters()),
     )
 
 
-def run_rival(config: Path, data: Namespace, folder: Path) -> Run:
+def run_rival(config: Path, own: Namespace, folder: Path) -> Run:
     """Run another recipe on the same data, in a process of its own: its memory is its own."""
-    place = folder / config.stem
+    place, data = folder / config.stem, own["data"]
     settings = {
         "--config": config,
         "--trainer.default_root_dir": place,
@@ -110,6 +110,7 @@ def run_rival(config: Path, data: Namespace, folder: Path) -> Run:
         "--data.path": data["path"],
         "--data.options": json.dumps(data["options"]),
         "--data.cache": data["cache"],
+        "--wandb": own["wandb"],
         "--rivals": "[]",
     }
     words = [str(word) for pair in settings.items() for word in pair]
@@ -125,6 +126,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("WANDB_MODE", wandb_mode())
     os.environ.setdefault("WANDB_SILENT", "true")
     keep_freed_memory()
+    quieten()
     try:
         train(arguments)
     except (UserError, OSError) as error:

@@ -15,37 +15,46 @@ from siamese.module import SiameseModule
 from siamese.sheet import SheetMatch, SheetRow, ranking_sheet
 
 
-class ImagesPerSecond(TQDMProgressBar):
-    """The usual progress bar, with the photos of an epoch that went through the encoder so far.
+class Speed(Callback):
+    """Counts the photos that go through the encoder, and the seconds that this takes.
 
     Attributes:
-        images: Photos seen in all epochs of this process.
+        images: Photos seen in training, over all processes.
         seconds: Time spent in training epochs, without validation.
     """
 
     def __init__(self) -> None:
-        super().__init__(refresh_rate=5)
         self.images, self.seconds = 0, 0.0
-        self._epoch_images, self._last = 0, 0.0
+        self._last = 0.0
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        super().on_train_epoch_start(trainer, *arguments)
+    @property
+    def images_per_second(self) -> float:
+        """Mean over the training so far; 0 before it."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._last = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = time.perf_counter()
-        count = sum(len(part) for part in batch if part.ndim == 4) * trainer.world_size
-        self.images += count
+        self.images += sum(len(part) for part in batch if part.ndim == 4) * trainer.world_size
         self.seconds += now - self._last
         self._last = now
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+class SpeedBar(TQDMProgressBar):
+    """The usual progress bar, with images per second."""
+
+    def __init__(self, speed: Speed) -> None:
+        super().__init__(refresh_rate=5)
+        self.speed = speed
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
         shown = super().get_metrics(trainer, pl_module)
         shown.pop("v_num", None)
-        return shown | {"images/s": f"{self.images / max(self.seconds, 1e-9):.0f}"}
+        return shown | {"images/s": f"{self.speed.images_per_second:.0f}"}
 
 
 class LearningCurves(Callback):
@@ -196,10 +205,12 @@ class Watchers:
             save_last=True,
             enable_version_counter=False,
         )
-        self.progress = ImagesPerSecond()
+        self.speed = Speed()
         self.curves = LearningCurves(folder / "learning_curves.png")
         self.pictures = HitsAndMisses(folder / "hits_and_misses.png")
 
-    def callbacks(self) -> list[Callback]:
-        """As the trainer wants them."""
-        return [self.checkpoints, self.progress, self.curves, self.pictures]
+    def callbacks(self, progress_bar: bool, files: bool) -> list[Callback]:
+        """As the trainer wants them, with or without those that show and those that write."""
+        bar = [SpeedBar(self.speed)] if progress_bar else []
+        writers = [self.checkpoints, self.curves, self.pictures] if files else []
+        return [self.speed, *bar, *writers]

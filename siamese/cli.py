@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,7 +48,8 @@ class TrainingCLI(LightningCLI):
                 "precision": "bf16-mixed",
                 "use_distributed_sampler": False,  # the batches are shared out by ourselves
                 "num_sanity_val_steps": 0,
-                "log_every_n_steps": 10,
+                "log_every_n_steps": 1,
+                "enable_model_summary": False,
             },
         )
 
@@ -74,7 +77,13 @@ class TrainingCLI(LightningCLI):
             if self.config_init["wandb"]:
                 keywords["logger"].append(WandbLogger(project="siamese", save_dir=folder))
         self.watchers = Watchers(folder)
-        keywords["callbacks"] = [*(settings["callbacks"] or []), *self.watchers.callbacks()]
+        keywords["callbacks"] = [
+            *(settings["callbacks"] or []),
+            *self.watchers.callbacks(
+                progress_bar=settings["enable_progress_bar"] is not False,
+                files=not settings["fast_dev_run"],
+            ),
+        ]
         return super().instantiate_trainer(**keywords)
 
 
@@ -85,6 +94,19 @@ class SaveConfig(SaveConfigCallback):
         path = Path(trainer.default_root_dir) / "config.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         self.parser.save(self.config, path, skip_none=False, overwrite=True)
+
+
+def quieten() -> None:
+    """Leave out warnings that no user of this program can or need act on."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        ".*LeafSpec.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*LightningCLI's args parameter.*",
+        ".*does not have many workers.*",
+        ".*argument to `num_workers`.*",
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def wandb_mode() -> str:

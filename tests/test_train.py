@@ -1,0 +1,188 @@
+"""train.py as people use it: artefacts, resume after a kill, rivals, and wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from safetensors.numpy import load_file
+
+import train
+from datasets.manifest import read_manifest
+from siamese.checkpoint import load_checkpoint
+from siamese.runs import read_run
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def settings(rendered: Path, tmp_path: Path) -> dict[str, object]:
+    """A network and data set so small that an epoch takes a fraction of a second."""
+    return {
+        "seed_everything": 3,
+        "wandb": False,
+        "trainer": {
+            "max_epochs": 2,
+            "accelerator": "cpu",
+            "default_root_dir": str(tmp_path / "run"),
+            "enable_progress_bar": True,
+        },
+        "model": {
+            "encoder": {"widths": [8, 16], "depth": 1, "embedding_size": 16},
+            "preprocessing": {"height": 48, "width": 32},
+        },
+        "data": {
+            "reader": "lookbook",
+            "path": str(rendered),
+            "options": {"minimum_person_photos": 2, "validation": 4, "test": 4},
+            "cache": str(tmp_path / "cache"),
+            "products_per_batch": 4,
+            "workers": 0,
+        },
+    }
+
+
+def write(settings: dict[str, object], path: Path) -> list[str]:
+    """The arguments that use these settings."""
+    path.write_text(yaml.safe_dump(settings))
+    return ["--config", str(path)]
+
+
+def test_a_run_leaves_a_checkpoint_reports_curves_and_its_config(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    run = tmp_path / "run"
+    printed = capsys.readouterr().out
+    assert "Retrieval: is the right product among the first k?" in printed
+    assert "images/s" in printed
+    checkpoint = load_checkpoint(run / "model.safetensors")
+    assert checkpoint.preprocessing.height == 48
+    assert set(read_manifest(run / "manifest.csv")["split"]) == {"train", "validation", "test"}
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["model"]["learning_rate"] == 2e-3  # the resolved config holds defaults as well
+    (metrics,) = run.glob("log/*/metrics.csv")
+    assert {"loss_epoch", "validation/top_1"} <= set(pd.read_csv(metrics).columns)
+    for picture in ("learning_curves.png", "hits_and_misses.png"):
+        Image.open(run / picture).verify()
+    report = read_run(run / "report.json")
+    assert [row["epoch"] for row in report.history] == [1, 2]
+    assert report.evaluation.retrieval["all"].catalog_size == 4
+    assert report.cost.images_per_second > 0
+
+
+def test_a_killed_run_resumes_to_the_very_end_of_an_uninterrupted_one(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    trainer = settings["trainer"]
+    assert isinstance(trainer, dict)
+    trainer |= {"max_epochs": 30, "enable_progress_bar": False}
+    whole = write(settings, tmp_path / "whole.yaml")
+    assert train.main(whole) == 0
+    trainer["default_root_dir"] = str(tmp_path / "killed")
+    killed = write(settings, tmp_path / "killed.yaml")
+    command = [sys.executable, str(ROOT / "train.py"), *killed]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    last = tmp_path / "killed" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    assert train.main([*killed, "--ckpt_path", "last"]) == 0
+    expected = load_file(tmp_path / "run" / "model.safetensors")
+    resumed = load_file(tmp_path / "killed" / "model.safetensors")
+    assert all((expected[name] == resumed[name]).all() for name in expected)
+    histories = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in read_run(path).history]
+        for path in (tmp_path / "run" / "report.json", tmp_path / "killed" / "report.json")
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_rivals_run_on_the_same_data_and_stand_in_the_same_tables(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings["rivals"] = [str(ROOT / "configs" / "histogram.yaml")]
+    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    table = capsys.readouterr().out.split("Retrieval")[1].split("Cost of training")[0]
+    lines = [line.split() for line in table.splitlines() if "histogram" in line or "run" in line]
+    assert [line[-len(lines[1]) :][0] for line in lines] == ["run", "histogram"], table
+    assert read_run(tmp_path / "run/report.json").evaluation.retrieval["all"].catalog_size == 4
+    rival = read_run(tmp_path / "run/histogram/report.json")
+    assert rival.evaluation.retrieval["all"].catalog_size == 4
+
+
+def test_a_fast_dev_run_goes_through_and_leaves_no_checkpoint(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    arguments = write(settings, tmp_path / "c.yaml")
+    assert train.main([*arguments, "--trainer.fast_dev_run", "true"]) == 0
+    assert not list(tmp_path.glob("run/*.ckpt"))
+
+
+def test_early_stopping_is_one_option_away(settings: dict[str, object], tmp_path: Path) -> None:
+    arguments = write(settings, tmp_path / "c.yaml")
+    arguments += ["--trainer.max_epochs", "50", "--trainer.callbacks+=EarlyStopping"]
+    arguments += ["--trainer.callbacks.monitor=validation/mean_reciprocal_rank"]
+    arguments += ["--trainer.callbacks.mode=max", "--trainer.callbacks.min_delta=2"]
+    assert train.main(arguments) == 0
+    assert len(json.loads((tmp_path / "run" / "report.json").read_text())["history"]) < 50
+
+
+def test_weights_and_biases_logs_offline_without_an_account(
+    settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # no stored login either
+    settings["wandb"] = True
+    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    assert list(tmp_path.glob("run/wandb/offline-run-*/*.wandb"))
+    assert list(tmp_path.glob("run/wandb/offline-run-*/files/media/images/**/*.png"))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--model.lerning_rate", "1"], "lerning_rate"),
+        (["--model.encoder.backbone", "resnet9000"], "unknown backbone 'resnet9000'"),
+        (["--model.preprocessing.height", "2"], "under 8"),
+        (["--data.reader", "lookbok"], "unknown reader 'lookbok'"),
+        (["--data.options", '{"folds": 3}'], "has no option folds"),
+        (["--data.path", "/nowhere"], "/nowhere"),
+        (["--ckpt_path", "last"], "no training checkpoint"),
+        (["--data.options", '{"minimum_person_photos": 99}'], "99"),
+    ],
+)
+def test_wrong_input_is_one_line_without_a_traceback(
+    settings: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: list[str],
+    complaint: str,
+) -> None:
+    arguments = write(settings, tmp_path / "c.yaml")
+    try:
+        status = train.main([*arguments, *change])
+    except SystemExit as end:
+        status = int(str(end.code))
+    assert status in (1, 2)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert complaint in said[-1]
+    assert said[-1].startswith("train.py: ")
+    assert not any("Traceback" in line for line in said)
