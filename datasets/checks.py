@@ -1,4 +1,4 @@
-"""The single checks of a manifest: each yields the faults that it finds, none stops at the first."""
+"""The single checks of a manifest: each yields all faults that it finds."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 def all_faults(
     frame: pd.DataFrame, check_files: bool, decode: bool, compare_contents: bool, workers: int
 ) -> list[Fault]:
-    """Every fault in order of the rows; `frame` counts its rows from 0, arguments: `find_faults`."""
+    """Every fault in order of the rows; `frame` counts its rows from 0; see `find_faults`."""
     faults = [*_value_faults(frame), *_product_faults(frame), *_listing_faults(frame)]
     faults += _box_faults(frame)
     if check_files:

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.ndimage import binary_erosion  # type: ignore[import-untyped]
-from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
-from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+from scipy.ndimage import binary_erosion
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from datasets.manifest import SPLITS, ManifestError
 from siamese.photos import PhotoError, open_photo

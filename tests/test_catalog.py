@@ -138,14 +138,15 @@ def test_update_replaces_all_photos_and_given_attributes_and_touches_nothing_els
         "other": (2, "blue", None),
     }
     vectors = [r["embedding"] for r in rows(catalog) if r["product_id"] == "more"]
-    np.testing.assert_array_equal(np.float32(vectors), unit_vectors(4, seed=2))
+    np.testing.assert_array_equal(np.array(vectors, np.float32), unit_vectors(4, seed=2))
     assert [row for row in rows(catalog) if row["product_id"] == "other"] == untouched
 
 
 def listed(catalog: Catalog) -> list[dict[str, object]]:
     """The products with None for unknown attributes."""
     frame = catalog.products().astype(object)
-    return list(frame.where(frame.notna(), None).to_dict("records"))
+    found = frame.where(frame.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in found]
 
 
 def test_attributes_change_without_photos(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_attributes_that_would_ruin_the_table_are_refused(tmp_path: Path, name: 
     """A column `_rowid` makes LanceDB panic at every later read."""
     catalog = new_catalog(tmp_path / "c", product("a", price=1))
     with pytest.raises(CatalogError, match=r"cannot be named|in nothing or in case only"):
-        catalog.add([product("b", **{name: "x"})])
+        catalog.add([product("b", **{name: "x"})])  # type: ignore[arg-type]
     assert ids(catalog) == ["a"]
 
 

@@ -42,7 +42,7 @@ def naive(
     """(product, photo) of the best products, by the definition; for vectors with exact sums."""
     cosines = [exact_cosine(query, photo) for photo in gallery]
     best = {
-        number: max((cosines[i], -i) for i in np.flatnonzero(product_of == number))
+        number: max((cosines[i], -i) for i in np.flatnonzero(product_of == number).tolist())
         for number in set(product_of.tolist())
     }
     order = sorted(best, key=lambda number: (-best[number][0], number))

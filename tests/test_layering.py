@@ -1,4 +1,4 @@
-"""The inference package stands without the training data package, and no one mixes up `datasets`."""
+"""The inference package stands without the training data, and nobody mixes up `datasets`."""
 
 import ast
 import subprocess

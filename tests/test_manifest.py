@@ -42,7 +42,7 @@ def perfect(tmp_path: Path) -> pd.DataFrame:
 
 
 def faults_of(frame: pd.DataFrame, **options: bool) -> list[tuple[int, str, str]]:
-    found = find_faults(frame, **options)  # type: ignore[arg-type]
+    found = find_faults(frame, **options)
     return list(zip(found["row"], found["kind"], found["fault"], strict=True))
 
 

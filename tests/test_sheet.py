@@ -7,6 +7,7 @@ import pytest
 from helpers_catalog import draw_photo
 from PIL import Image, ImageColor
 
+from siamese.photos import PhotoSource
 from siamese.sheet import (
     FRAME,
     PHOTO,
@@ -17,7 +18,7 @@ from siamese.sheet import (
     shortened,
 )
 
-GREEN = ImageColor.getrgb(RIGHT)
+GREEN = ImageColor.getrgb(RIGHT)[:3]
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
@@ -25,7 +26,7 @@ def plain_photo(colour: tuple[int, int, int], size: tuple[int, int] = (30, 40)) 
     return Image.new("RGB", size, colour)
 
 
-def count(sheet: Image.Image, colour: tuple[int, int, int]) -> int:
+def count(sheet: Image.Image, colour: tuple[int, ...]) -> int:
     """Pixels of just this colour."""
     colours = sheet.getcolors(sheet.width * sheet.height) or []
     return next((number for number, found in colours if found == colour), 0)
@@ -74,7 +75,13 @@ def test_photos_of_every_shape_and_source_stay_inside_their_box(tmp_path: Path) 
     path = draw_photo(tmp_path / "drawn.png", 80)
     stream = io.BytesIO()
     plain_photo(BLUE, (400, 20)).save(stream, "PNG")
-    sources = [path, str(path), stream.getvalue(), plain_photo(BLUE, (8, 900)), path.open("rb")]
+    sources: list[PhotoSource | Image.Image] = [
+        path,
+        str(path),
+        stream.getvalue(),
+        plain_photo(BLUE, (8, 900)),
+        path.open("rb"),
+    ]
     sheet = ranking_sheet([SheetRow(path, (), [SheetMatch(source, ()) for source in sources])])
     assert 0 < count(sheet, BLUE) < PHOTO[0] * PHOTO[1] // 3
 
