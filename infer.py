@@ -100,7 +100,7 @@ def search(arguments: Namespace) -> None:
     if arguments.json:
         print(rankings_as_json(rankings))
         return
-    for line in rankings_as_text(rankings, finder.checkpoint.calibration.threshold):
+    for line in rankings_as_text(rankings, finder.checkpoint.calibration.catalog_threshold):
         print(line)
 
 

@@ -197,11 +197,11 @@ def save_sheet(path: str, rankings: Sequence[Ranking]) -> None:
         CatalogError: It cannot be written.
     """
     from siamese.files import replacing
+    from siamese.output import verdict
     from siamese.sheet import SheetMatch, SheetRow, ranking_sheet
 
     rows = []
     for ranking in rankings[:SHEET_QUERIES]:
-        verdict = "probably found" if ranking.in_catalog else "probably not in this catalog"
         matches = [
             SheetMatch(
                 match.path,
@@ -209,7 +209,7 @@ def save_sheet(path: str, rankings: Sequence[Ranking]) -> None:
             )
             for rank, match in enumerate(ranking.matches, 1)
         ]
-        rows.append(SheetRow(ranking.query, (Path(ranking.query).name, verdict), matches))
+        rows.append(SheetRow(ranking.query, (Path(ranking.query).name, verdict(ranking)), matches))
     sheet = ranking_sheet(rows)
     try:
         with replacing(path) as temporary:

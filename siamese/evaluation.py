@@ -1,4 +1,4 @@
-"""Both reports on one split: are pairs told apart, and is the right product ranked first?
+"""The reports on one split: are pairs told apart, is the right product first, or missing?
 
 Shapes: R photos, D embedding size.
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from siamese.errors import UserError
+from siamese.open_set import OpenSetReport, ask, fit_catalog_threshold, report_open_set
 from siamese.pair_score import Calibration, fit_calibration
 from siamese.retrieval import TOP, RetrievalReport, measure, measure_drawn
 from siamese.verification import Pairs, VerificationReport, draw_pairs, verify
@@ -32,12 +33,14 @@ class Evaluation:
 
     verification: dict[str, VerificationReport]
     retrieval: dict[str, RetrievalReport]
+    open_set: OpenSetReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "verification": {name: r.as_dict() for name, r in self.verification.items()},
             "retrieval": {name: r.as_dict() for name, r in self.retrieval.items()},
+            "open_set": self.open_set and self.open_set.as_dict(),
         }
 
     def __str__(self) -> str:
@@ -51,11 +54,12 @@ def from_dict(values: dict[str, Any]) -> Evaluation:
         kept = {f.name: row[f.name] for f in fields(RetrievalReport) if f.name in row}
         rankings[name] = RetrievalReport(**kept, top={k: row[f"top_{k}"] for k in TOP})
     pairs = {name: VerificationReport(**row) for name, row in values["verification"].items()}
-    return Evaluation(pairs, rankings)
+    open_set = values["open_set"] and OpenSetReport(**values["open_set"])
+    return Evaluation(pairs, rankings, open_set)
 
 
 def side_by_side(evaluations: dict[str, Evaluation]) -> str:
-    """Both reports as text tables; each line of a report with every recipe under the other.
+    """The reports as text tables; each line of a report with every recipe under the other.
 
     Args:
         evaluations: By the name of the recipe; a single nameless one gets no such column.
@@ -90,12 +94,31 @@ def side_by_side(evaluations: dict[str, Evaluation]) -> str:
     titles = {
         "Verification: is the person wearing this product?": pairs,
         "Retrieval: is the right product among the first k?": rankings,
+        "Open set: is the product in the catalog at all, where half of them are not?": [
+            _open_set_row(recipe, evaluation.open_set)
+            for recipe, evaluation in evaluations.items()
+            if evaluation.open_set
+        ],
     }
     hidden = [] if any(evaluations) else ["recipe"]
     return "\n\n".join(
         f"{title}\n{_text_of(pd.DataFrame(rows).drop(columns=hidden))}"
         for title, rows in titles.items()
+        if rows
     )
+
+
+def _open_set_row(recipe: str, report: OpenSetReport) -> dict[str, object]:
+    """A line of the open set's table."""
+    return {
+        "products": report.catalog_size,
+        "recipe": recipe,
+        "queries": report.queries,
+        "AUROC": f"{report.auroc:.3f}",
+        "accuracy at fitted threshold": f"{report.accuracy:.3f}",
+        "calibration error": f"{report.calibration_error:.3f}",
+        "of the first match": f"{report.best_calibration_error:.3f}",
+    }
 
 
 def _text_of(table: pd.DataFrame) -> str:
@@ -133,7 +156,10 @@ def _short(share: float) -> str:
 def fit(
     embedding: Tensor, frame: pd.DataFrame, raw: Calibration | None = None, seed: int = 0
 ) -> Calibration:
-    """Fit the probability and the threshold on validation photos, by the pairs of experiment 1.
+    """Fit the probability and the thresholds on validation photos.
+
+    The probability and the threshold of pairs by those of experiment 1, the threshold of "in this
+    catalog" by catalogs that half of the products are taken out of.
 
     Args:
         embedding: Unit embeddings, float32 (R, D).
@@ -141,8 +167,10 @@ def fit(
         raw: Keep this score's scale and bias, and fit the threshold alone (the report's recipe).
         seed: Of the drawn pairs.
     """
-    pairs = draw_pairs(*codes(frame), PAIRS_PER_PRODUCT, seed)
-    return fit_calibration(_cosine(embedding, pairs), torch.from_numpy(pairs.same), raw)
+    product, is_person = codes(frame)
+    pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
+    fitted = fit_calibration(_cosine(embedding, pairs), torch.from_numpy(pairs.same), raw)
+    return fit_catalog_threshold(ask(embedding, product, is_person, fitted, seed=seed), fitted)
 
 
 def evaluate(
@@ -152,7 +180,7 @@ def evaluate(
     draws: int = 20,
     seed: int = 0,
 ) -> Evaluation:
-    """Both reports of one split, as SYSTEMS 1 (experiments 1 and 2) defines them.
+    """The reports of one split: experiments 1 and 2 of SYSTEMS 1, and an open set.
 
     A column `category` adds hard pairs (negatives of the same category); a column `twin_group`
     adds a ranking with one product per group. Products that nobody wears are in no drawn catalog;
@@ -194,7 +222,11 @@ def evaluate(
         retrieval["all, and unworn"] = measure(
             embedding[is_person], number[is_person], embedding[~is_person], number[~is_person]
         )
-    return Evaluation(verification, retrieval)
+    open_set = None
+    if len(both) > 1:
+        answers = ask(embedding, product, is_person, calibration, draws, seed)
+        open_set = report_open_set(answers, calibration, draws)
+    return Evaluation(verification, retrieval, open_set)
 
 
 def _hard_pairs(frame: pd.DataFrame, seed: int) -> Pairs | None:

@@ -22,6 +22,7 @@ from siamese.retrieval import product_scores
 from siamese.snapshot import Snapshot
 
 CHUNK = 2**24  # cosines held at a time: 64 MiB
+DIGITS = 5  # of a probability
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Match:
         product_id: Which.
         path: Its photo that is most alike.
         cosine: Of the query and that photo.
-        probability: That both show the very same product, in (0, 1).
+        probability: That the photo shows this very product rather than another of the catalog
+            or none of it, in (0, 1).
         attributes: What the catalog knows of it.
     """
 
@@ -50,11 +52,13 @@ class Ranking:
     Args:
         query: What the photo is called.
         matches: The best products, best first; ties in order of the product ids.
-        in_catalog: Whether the best probability reaches the checkpoint's threshold.
+        probability: That the photo's product is in the catalog (or its filtered part) at all.
+        in_catalog: Whether that reaches the checkpoint's fitted threshold.
     """
 
     query: str
     matches: tuple[Match, ...]
+    probability: float
     in_catalog: bool
 
 
@@ -128,11 +132,11 @@ class Finder:
         if chosen is not None:
             gallery, product = gallery[torch.from_numpy(chosen)], product[chosen]
         rankings = []
-        for name, (photos, cosines) in zip(
+        for name, (photos, cosines, others) in zip(
             names, best_photos(embeddings, gallery, product, top), strict=True
         ):
             places = photos if chosen is None else chosen[photos]
-            rankings.append(self._ranking(name, snapshot, places, cosines))
+            rankings.append(self._ranking(name, snapshot, places, cosines, others))
         return rankings
 
     def _chosen(self, snapshot: Snapshot, where: str | None) -> np.ndarray | None:
@@ -150,23 +154,31 @@ class Finder:
         return chosen
 
     def _ranking(
-        self, name: str, snapshot: Snapshot, places: np.ndarray, cosines: np.ndarray
+        self,
+        name: str,
+        snapshot: Snapshot,
+        places: np.ndarray,
+        cosines: np.ndarray,
+        others: Tensor,
     ) -> Ranking:
         """The ranking whose matches are these photos of the catalog, in order."""
         calibration = self.checkpoint.calibration
-        probabilities = calibration.probability(torch.from_numpy(cosines)).tolist()
+        among = calibration.among(torch.cat([torch.from_numpy(cosines), others])[None])[0]
+        # The others' scores are of float32, whose last digits depend on the batch.
+        probabilities = among[: len(cosines)].numpy().round(DIGITS).tolist()
+        present = round(1 - float(among[-1]), DIGITS)
         matches = tuple(
             Match(snapshot.product_ids[snapshot.product[place]], path, cosine, probability, known)
             for place, cosine, probability, (path, known) in zip(
                 places, cosines.tolist(), probabilities, snapshot.describe(places), strict=True
             )
         )
-        return Ranking(name, matches, max(probabilities) >= calibration.threshold)
+        return Ranking(name, matches, present, present >= calibration.catalog_threshold)
 
 
 def best_photos(
     queries: Tensor, gallery: Tensor, product: np.ndarray, top: int, chunk: int = CHUNK
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor]]:
     """The best photo of each of the best products, for each query.
 
     A matrix product in float32 finds all photos that could be among them; their cosines are then
@@ -181,7 +193,8 @@ def best_photos(
         chunk: Cosines held at a time.
 
     Yields:
-        Per query: places in the gallery, int64 (min(top, N),), and cosines, float64.
+        Per query: places in the gallery, int64 (k,) with k = min(top, N), and cosines, float64;
+        and the best cosine of each other product, float64 (N − k,), as exact as float32.
     """
     _, number = np.unique(product, return_inverse=True)
     products = int(number[-1]) + 1
@@ -194,9 +207,16 @@ def best_photos(
         if products < len(gallery):
             scores = product_scores(cosine, torch.from_numpy(number), products)
         least = scores.topk(min(top, products)).values[:, -1:] - slack
-        for query, possible in zip(queries[start : start + step], cosine >= least, strict=True):
-            places = possible.nonzero()[:, 0].numpy()
-            yield _order(query.numpy(), gallery[places].numpy(), product[places], places, top)
+        for query, possible, row in zip(
+            queries[start : start + step], cosine >= least, scores, strict=True
+        ):
+            candidates = possible.nonzero()[:, 0].numpy()
+            places, exact = _order(
+                query.numpy(), gallery[candidates].numpy(), product[candidates], candidates, top
+            )
+            other = torch.ones(products, dtype=torch.bool)
+            other[torch.from_numpy(number[places])] = False
+            yield places, exact, row[other].double()
 
 
 def _order(

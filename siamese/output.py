@@ -19,17 +19,15 @@ WIDEST = 24  # characters of an id or value in a table for people
 
 
 def rankings_as_json(rankings: Sequence[Ranking]) -> str:
-    """A list with query, in_catalog and matches of each ranking."""
+    """A list with query, matches, probability and in_catalog of each ranking."""
     return json.dumps([asdict(ranking) for ranking in rankings], indent=2, ensure_ascii=False)
 
 
 def rankings_as_text(rankings: Sequence[Ranking], threshold: float) -> Iterator[str]:
     """A heading and a line per product for each ranking."""
     for ranking in rankings:
-        best = max(match.probability for match in ranking.matches)
-        compared = f"best probability {best:.3f}, threshold {threshold:.3f}"
-        verdict = "probably found" if ranking.in_catalog else "probably not in this catalog"
-        yield f"{ranking.query}: {verdict} ({compared})"
+        compared = f"probability {ranking.probability:.3f}, threshold {threshold:.3f}"
+        yield f"{ranking.query}: {verdict(ranking)} ({compared})"
         width = max(len("product"), *(len(clipped(match.product_id)) for match in ranking.matches))
         yield f"{'rank':>6}  {'product':<{width}}  probability  cosine  attributes"
         for rank, match in enumerate(ranking.matches, 1):
@@ -38,6 +36,11 @@ def rankings_as_text(rankings: Sequence[Ranking], threshold: float) -> Iterator[
                 f"{match.cosine:>6.3f}  {_few(match.attributes)}"
             )
             yield line.rstrip()
+
+
+def verdict(ranking: Ranking) -> str:
+    """The answer in words."""
+    return "probably in this catalog" if ranking.in_catalog else "probably not in this catalog"
 
 
 def products_as_json(products: pd.DataFrame) -> str:

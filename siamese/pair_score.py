@@ -91,15 +91,34 @@ class Calibration:
         scale: Factor of the cosine in the logit.
         bias: Added to it.
         threshold: Probability from which a pair counts as the same product.
+        catalog_threshold: Probability from which a photo's product counts as in a catalog.
     """
 
     scale: float = 1.0
     bias: float = 0.0
     threshold: float = 0.5
+    catalog_threshold: float = 0.5
 
     def probability(self, cosine: Tensor) -> Tensor:
         """Probability in (0, 1) that both photos show the same product, shape of `cosine`."""
         return torch.sigmoid(cosine * self.scale + self.bias)
+
+    def among(self, scores: Tensor) -> Tensor:
+        """Which of N products it is, or none: Bayes' rule over a whole catalog.
+
+        The odds of a pair are a likelihood ratio, because they were fitted on as many right as
+        wrong pairs. Beforehand the odds are even that the product is among the N at all, and
+        each is as likely. So the larger the catalog, the more the best product must stand out.
+
+        Args:
+            scores: Best cosine of each product, float (Q, N).
+
+        Returns:
+            float64 (Q, N + 1): probability of each product, and of none of them, summing to 1.
+        """
+        odds = scores.double() * self.scale + self.bias - math.log(scores.shape[1])
+        none = odds.new_zeros(len(odds), 1)
+        return torch.cat([odds, none], dim=1).softmax(dim=1)
 
 
 def fit_calibration(cosine: Tensor, same: Tensor, raw: Calibration | None = None) -> Calibration:
@@ -122,10 +141,10 @@ def fit_calibration(cosine: Tensor, same: Tensor, raw: Calibration | None = None
         model.fit(cosine.double().numpy()[:, None], same.numpy())
         raw = Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
     probability = raw.probability(cosine.double())
-    return replace(raw, threshold=_best_threshold(probability, same))
+    return replace(raw, threshold=best_threshold(probability, same))
 
 
-def _best_threshold(probability: Tensor, same: Tensor) -> float:
+def best_threshold(probability: Tensor, same: Tensor) -> float:
     """Midway between the two neighbouring probabilities that part the pairs best."""
     ordered, order = probability.sort()
     truth = same[order].double()

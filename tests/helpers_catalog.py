@@ -80,6 +80,6 @@ def save_checkpoint(path: Path, seed: int = 0, threshold: float = 0.5) -> Path:
 
     torch.manual_seed(seed)
     encoder = Encoder(EncoderConfig(embedding_size=16, widths=(8, 16), depth=1), 48, 32)
-    calibration = Calibration(scale=20.0, bias=-18.0, threshold=threshold)
+    calibration = Calibration(scale=20.0, bias=-18.0, catalog_threshold=threshold)
     Checkpoint(encoder, Preprocessing(48, 32), calibration, "untrained").save(path)
     return path

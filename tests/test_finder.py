@@ -40,13 +40,20 @@ def naive(
     query: np.ndarray, gallery: np.ndarray, product_of: np.ndarray, top: int
 ) -> list[tuple[int, int]]:
     """(product, photo) of the best products, by the definition; for vectors with exact sums."""
+    best = best_of_each(query, gallery, product_of)
+    order = sorted(best, key=lambda number: (-best[number][0], number))
+    return [(number, -best[number][1]) for number in order[:top]]
+
+
+def best_of_each(
+    query: np.ndarray, gallery: np.ndarray, product_of: np.ndarray
+) -> dict[int, tuple[float, int]]:
+    """Of each product the best cosine, and minus the first photo that has it."""
     cosines = [exact_cosine(query, photo) for photo in gallery]
-    best = {
+    return {
         number: max((cosines[i], -i) for i in np.flatnonzero(product_of == number).tolist())
         for number in set(product_of.tolist())
     }
-    order = sorted(best, key=lambda number: (-best[number][0], number))
-    return [(number, -best[number][1]) for number in order[:top]]
 
 
 @settings(max_examples=150, deadline=None)
@@ -71,9 +78,11 @@ def test_rankings_equal_the_naive_ones_with_many_ties(
 
     asked, gallery = corners(queries), corners(len(product_of))
     found = best_photos(torch.from_numpy(asked), torch.from_numpy(gallery), product_of, top, chunk)
-    for query, (places, cosines) in zip(asked, found, strict=True):
+    for query, (places, cosines, others) in zip(asked, found, strict=True):
         assert [(product_of[p], p) for p in places] == naive(query, gallery, product_of, top)
         assert cosines.tolist() == [exact_cosine(query, gallery[p]) for p in places]
+        every = [c for c, _ in best_of_each(query, gallery, product_of).values()]
+        assert sorted([*cosines.tolist(), *others.tolist()]) == sorted(every)
 
 
 @settings(max_examples=30, deadline=None)
@@ -94,11 +103,11 @@ def test_near_ties_of_real_vectors_do_not_depend_on_chunks_or_batches(
         next(best_photos(query[None], torch.from_numpy(gallery), product_of, top))
         for query in asked
     ]
-    for (places, cosines), *others in zip(whole, parts, alone, strict=True):
-        for other_places, other_cosines in others:
+    for (places, cosines, _), *others in zip(whole, parts, alone, strict=True):
+        for other_places, other_cosines, _ in others:
             assert places.tolist() == other_places.tolist()
             assert cosines.tolist() == other_cosines.tolist()
-    for query, (_, cosines) in zip(asked.numpy(), whole, strict=True):
+    for query, (_, cosines, _) in zip(asked.numpy(), whole, strict=True):
         exact = np.array([exact_cosine(query, photo) for photo in gallery])
         best = [exact[product_of == number].max() for number in np.unique(product_of)]
         np.testing.assert_allclose(cosines, np.sort(best)[::-1][:top], rtol=0, atol=1e-15)
@@ -124,7 +133,7 @@ def catalog_of_vectors(folder: Path, checkpoint: Checkpoint) -> Catalog:
 def test_matches_carry_photo_scores_and_attributes_and_ties_go_by_id(
     tmp_path: Path, checkpoint: Checkpoint
 ) -> None:
-    """The checkpoint's probability is sigmoid(20 cosine − 18): .881 at 1, .0025 at .6."""
+    """A pair's odds are exp(20 cosine − 18); those of four products and of none share the one."""
     finder = Finder(checkpoint, catalog_of_vectors(tmp_path / "c", checkpoint))
     (ranking,) = finder.rank_embeddings(torch.eye(DIMENSIONS)[:1], names=["me"])
     assert ranking.query == "me"
@@ -133,8 +142,12 @@ def test_matches_carry_photo_scores_and_attributes_and_ties_go_by_id(
         *(("a", "a0"), ("c", "c1"), ("d", "d0"), ("b", "b0"))
     ]
     assert [m.cosine for m in ranking.matches] == pytest.approx([1, 1, 0.6, 0], abs=1e-7)
-    expected = [1 / (1 + math.exp(18 - 20 * cosine)) for cosine in (1, 1, 0.6, 0)]
-    assert [m.probability for m in ranking.matches] == pytest.approx(expected)
+    odds = [math.exp(20 * cosine - 18) / 4 for cosine in (1, 1, 0.6, 0)]
+    expected = [odd / (1 + sum(odds)) for odd in odds]
+    assert [m.probability for m in ranking.matches] == pytest.approx(expected, abs=1e-5)
+    assert ranking.probability == pytest.approx(sum(expected), abs=1e-5)
+    (first, *_) = finder.rank_embeddings(torch.eye(DIMENSIONS)[:1], top=1)
+    assert first.probability == ranking.probability  # of all products, shown or not
     assert ranking.matches[0].attributes == {"kind": "dress", "new": True}
     assert ranking.matches[1].attributes == {"kind": "shirt", "price": 3}
     assert isinstance(ranking.matches[1].attributes["price"], int)

@@ -14,8 +14,8 @@ from siamese.errors import UserError
 from siamese.pair_score import (
     Calibration,
     PairScore,
-    _best_threshold,
     all_pairs_loss,
+    best_threshold,
     drawn_pairs_loss,
     fit_calibration,
     info_nce_loss,
@@ -209,7 +209,7 @@ def test_a_threshold_between_neighbouring_floats_parts_them() -> None:
     """There is no number between; their rounded middle would be the lower one."""
     low, high = 0.5, math.nextafter(0.5, 1)
     probability = torch.tensor([low, high], dtype=torch.float64)
-    assert _best_threshold(probability, torch.tensor([False, True])) == high
+    assert best_threshold(probability, torch.tensor([False, True])) == high
 
 
 @pytest.mark.parametrize("kind", [True, False])

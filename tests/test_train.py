@@ -118,7 +118,7 @@ def test_rivals_run_on_the_same_data_and_stand_in_the_same_tables(
 ) -> None:
     settings["rivals"] = [str(ROOT / "configs" / "histogram.yaml")]
     assert train.main(write(settings, tmp_path / "c.yaml")) == 0
-    table = capsys.readouterr().out.split("Retrieval")[1].split("Cost of training")[0]
+    table = capsys.readouterr().out.split("Retrieval")[1].split("Open set")[0]
     lines = [line.split() for line in table.splitlines() if "histogram" in line or "run" in line]
     assert [line[-len(lines[1]) :][0] for line in lines] == ["run", "histogram"], table
     assert read_run(tmp_path / "run/report.json").evaluation.retrieval["all"].catalog_size == 4

@@ -1,0 +1,159 @@
+"""Is the product in the catalog at all? Half of the queries' products are taken out.
+
+Shapes: Q queries, M gallery photos, N catalog products, D embedding size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.pair_score import Calibration, best_threshold
+from siamese.retrieval import product_scores
+
+BINS = 15  # of the calibration error, as in Guo et al. 2017
+
+
+@dataclass(frozen=True)
+class OpenSetReport:
+    """How well the answer "not in this catalog" is given.
+
+    Args:
+        queries: Person photos asked, over all draws.
+        catalog_size: Products in each draw's catalog; as many are missing.
+        draws: Random halves.
+        auroc: Of the probability that the product is in the catalog, against the truth.
+        accuracy: Of saying so from the fitted threshold on.
+        calibration_error: Expected calibration error of that probability (Guo et al. 2017,
+            On Calibration of Modern Neural Networks, 15 bins).
+        best_calibration_error: The same of the first match's probability that it is the very one.
+    """
+
+    queries: int
+    catalog_size: int
+    draws: int
+    auroc: float
+    accuracy: float
+    calibration_error: float
+    best_calibration_error: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and CSV."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a catalog of N products answered, over all draws.
+
+    Args:
+        present: float64 (Q,), probability that the product is in the catalog.
+        is_present: bool (Q,), whether it was.
+        best: float64 (Q,), probability that the first match is the very product.
+        is_right: bool (Q,), whether it was.
+        catalog_size: N.
+    """
+
+    present: Tensor
+    is_present: Tensor
+    best: Tensor
+    is_right: Tensor
+    catalog_size: int
+
+
+def ask(
+    embedding: Tensor,
+    product: np.ndarray,
+    is_person: np.ndarray,
+    calibration: Calibration,
+    draws: int = 20,
+    seed: int = 0,
+) -> Answers:
+    """One photo of every worn product, asked of random halves of these products.
+
+    Args:
+        embedding: Unit embeddings, float32 (R, D).
+        product: int64 (R,).
+        is_person: bool (R,).
+        calibration: Cosine → probability.
+        draws: Random halves, each with photos drawn anew.
+        seed: Of the draws.
+    """
+    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    size = 0
+    for queries, gallery in _halves(product, is_person, draws, seed):
+        products, number = np.unique(product[gallery], return_inverse=True)
+        size = len(products)
+        cosine = embedding[queries] @ embedding[gallery].T
+        scores = product_scores(cosine, torch.from_numpy(number), size)
+        among = calibration.among(scores)
+        best, place = among[:, :-1].max(dim=1)
+        asked = torch.from_numpy(product[queries])
+        is_right = torch.from_numpy(products)[place] == asked
+        is_present = torch.isin(asked, torch.from_numpy(products))
+        parts.append((1 - among[:, -1], is_present, best, is_right))
+    present, is_present, best, is_right = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Answers(present, is_present, best, is_right, size)
+
+
+def _halves(
+    product: np.ndarray, is_person: np.ndarray, draws: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Per draw the rows of one person photo of each product, and of half of the product photos."""
+    random = np.random.default_rng(seed)
+    persons, shown = np.flatnonzero(is_person), np.flatnonzero(~is_person)
+    both = np.intersect1d(product[persons], product[shown])
+    for _ in range(draws):
+        shuffled = persons[random.permutation(len(persons))]
+        _, first = np.unique(product[shuffled], return_index=True)
+        queries = shuffled[first]
+        queries = queries[np.isin(product[queries], both)]
+        kept = random.permutation(both)[: max(1, len(both) // 2)]
+        yield queries, shown[np.isin(product[shown], kept)]
+
+
+def fit_catalog_threshold(answers: Answers, calibration: Calibration) -> Calibration:
+    """The calibration with the threshold that tells present from missing products best."""
+    if bool(answers.is_present.all()) or not bool(answers.is_present.any()):
+        return calibration
+    threshold = best_threshold(answers.present, answers.is_present)
+    return replace(calibration, catalog_threshold=threshold)
+
+
+def report_open_set(answers: Answers, calibration: Calibration, draws: int) -> OpenSetReport:
+    """The answers beside the truth."""
+    from sklearn.metrics import roc_auc_score
+
+    present, truth = answers.present.numpy(), answers.is_present.numpy()
+    said = present >= calibration.catalog_threshold
+    return OpenSetReport(
+        queries=len(present),
+        catalog_size=answers.catalog_size,
+        draws=draws,
+        auroc=float(roc_auc_score(truth, present)),
+        accuracy=float((said == truth).mean()),
+        calibration_error=expected_calibration_error(present, truth),
+        best_calibration_error=expected_calibration_error(
+            answers.best.numpy(), answers.is_right.numpy()
+        ),
+    )
+
+
+def expected_calibration_error(probability: np.ndarray, truth: np.ndarray) -> float:
+    """Mean distance of stated probability and share of truth over equal bins, by their counts.
+
+    Args:
+        probability: float (Q,) in [0, 1].
+        truth: bool (Q,).
+    """
+    number = np.minimum((probability * BINS).astype(int), BINS - 1)
+    counts = np.bincount(number, minlength=BINS)
+    stated = np.bincount(number, probability, minlength=BINS)
+    true = np.bincount(number, truth.astype(float), minlength=BINS)
+    filled = counts > 0
+    return float(np.abs(stated[filled] - true[filled]).sum() / counts.sum())

@@ -1,0 +1,80 @@
+"""The answer "not in this catalog", against hand-made cases and simulated truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from siamese.open_set import (
+    Answers,
+    ask,
+    expected_calibration_error,
+    fit_catalog_threshold,
+    report_open_set,
+)
+from siamese.pair_score import Calibration
+
+
+def test_the_posterior_is_bayes_rule_over_the_products_and_none_of_them() -> None:
+    """Odds of 8 and 2 over two products at even odds beforehand: 4 : 1 : 1."""
+    calibration = Calibration(scale=1.0, bias=0.0)
+    among = calibration.among(torch.tensor([[math.log(8), math.log(2)]]))
+    assert among[0].tolist() == pytest.approx([4 / 6, 1 / 6, 1 / 6])
+
+
+def test_in_a_larger_catalog_the_same_cosine_means_less() -> None:
+    calibration = Calibration(scale=10.0, bias=-3.0)
+    small = calibration.among(torch.tensor([[0.8, 0.0]]))
+    large = calibration.among(torch.tensor([[0.8] + [0.0] * 999]))
+    assert large[0, 0] < small[0, 0]
+    assert large.sum().item() == pytest.approx(1)
+
+
+def test_the_calibration_error_of_hand_made_answers() -> None:
+    """Ten answers of .9 of which 7 are right, ten of .1 of which none is: (.2 + .1) / 2."""
+    probability = np.repeat([0.9, 0.1], 10)
+    truth = np.array([True] * 7 + [False] * 13)
+    assert expected_calibration_error(probability, truth) == pytest.approx(0.15)
+    assert expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
+
+
+def photos(products: int, size: int, noise: float) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """A product photo and two person photos of each product, around a random direction."""
+    random = np.random.default_rng(0)
+    product = np.repeat(np.arange(products), 3)
+    vectors = random.normal(size=(products, size))[product]
+    vectors += noise * random.normal(size=vectors.shape)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    is_person = np.tile([False, True, True], products)
+    return torch.from_numpy(vectors).float(), product, is_person
+
+
+def test_perfect_embeddings_tell_present_from_missing_products() -> None:
+    calibration = Calibration(scale=60.0, bias=-50.0)
+    answers = ask(*photos(40, 64, noise=0.0), calibration, draws=3)
+    assert answers.catalog_size == 20
+    assert len(answers.present) == 3 * 40
+    assert answers.is_present.float().mean() == 0.5
+    report = report_open_set(answers, calibration, draws=3)
+    assert report.auroc == report.accuracy == 1
+    assert report.calibration_error < 0.01
+    assert bool((answers.is_right == answers.is_present).all())
+
+
+def test_embeddings_of_noise_cannot_tell_them_apart() -> None:
+    embedding, product, is_person = photos(60, 32, noise=100.0)
+    answers = ask(embedding, product, is_person, Calibration(scale=1.0), draws=20)
+    report = report_open_set(answers, Calibration(), draws=20)
+    assert report.auroc == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_threshold_parts_the_answers_it_was_fitted_on() -> None:
+    truth = torch.tensor([False, False, True, True])
+    present = torch.tensor([0.1, 0.2, 0.6, 0.9])
+    answers = Answers(present, truth, present, truth, 2)
+    assert fit_catalog_threshold(answers, Calibration()).catalog_threshold == pytest.approx(0.4)
+    only = Answers(present, truth | True, present, truth, 2)
+    assert fit_catalog_threshold(only, Calibration()) == Calibration()
