@@ -50,8 +50,8 @@ class ProductPhotos(pl.LightningDataModule):
         cache: Folder of the decoded photos.
         batches: `products` (P products with K person photos each) or `pairs` (the report's drawn
             pairs, for the loss `bare_sigmoid`).
-        products_per_batch: P, over all processes.
-        persons_per_product: K.
+        products_per_batch: P, products that meet in a batch, over all processes.
+        persons_per_product: K, person photos of each of them.
         pairs_per_product: Positive pairs, and negative pairs, drawn of each product.
         pairs_per_batch: Over all processes.
         view_strength: How much training views differ from the photo; 0 to 1.
