@@ -5,7 +5,6 @@ Nothing is opened here but folders; the tables come in as DataFrames.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"),
     *(".jp2", ".ppm", ".heic", ".heif"),
 )
+ROLES = ("product", "person")
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 NO_ATTRIBUTES = ("role", "split", PATH, PRODUCT, *BOX_COLUMNS)  # other columns of a manifest
 
@@ -69,8 +69,14 @@ def listed_in_manifest(frame: pd.DataFrame) -> list[ListedPhoto]:
         frame: A manifest with absolute paths, see `datasets.manifest`.
 
     Raises:
-        CatalogError: It has no product photo, or one without path or id.
+        CatalogError: It has no product photo, one without path or id, or an unknown role.
     """
+    unknown = frame[~frame["role"].isin(ROLES)]
+    if len(unknown):  # left out, its product would silently lack a photo
+        raise CatalogError(
+            f"row {unknown.index[0]}: unknown role {unknown['role'].iloc[0]!r}; "
+            f"use {', '.join(ROLES)}"
+        )
     rows = frame[frame["role"] == "product"]
     if rows.empty:
         raise CatalogError("the manifest has no rows of role `product`; a catalog is made of these")
@@ -132,11 +138,25 @@ def _listed(rows: pd.DataFrame) -> list[ListedPhoto]:
 
 
 def boxes_of(rows: pd.DataFrame) -> list[Box | None]:
-    """The box of each row, `None` for those without."""
-    if not set(BOX_COLUMNS) <= set(rows):
+    """The box of each row, `None` for those without.
+
+    Raises:
+        CatalogError: A box lacks a side, or one is no number.
+    """
+    if not set(BOX_COLUMNS) & set(rows):
         return [None] * len(rows)
-    sides = zip(*(rows[name] for name in BOX_COLUMNS), strict=True)
+    import numpy as np
+    import pandas as pd
+
+    cells = rows.reindex(columns=list(BOX_COLUMNS))
+    sides = cells.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    given = cells.notna().any(axis=1).to_numpy()
+    wrong = np.flatnonzero(given & ~np.isfinite(sides).all(axis=1))
+    if len(wrong):
+        raise CatalogError(
+            f"row {rows.index[wrong[0]]}: the box needs four numbers: {', '.join(BOX_COLUMNS)}"
+        )
     return [
-        None if any(math.isnan(side) for side in (x1, y1, x2, y2)) else (x1, y1, x2, y2)
-        for x1, y1, x2, y2 in sides
+        (x1, y1, x2, y2) if has else None
+        for has, (x1, y1, x2, y2) in zip(given, sides.tolist(), strict=True)
     ]

@@ -240,6 +240,10 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
     (bad.parent / "empty.csv").write_text("")
     (bad.parent / "colours.csv").write_text("colour\nred\n")
     (bad.parent / "roles.csv").write_text("path,product_id,role,split\na.png,1,person,test\n")
+    (bad.parent / "shop.csv").write_text("path,product_id,role,split\na.png,1,shop,test\n")
+    box = "path,product_id,role,split,x1,y1,x2,y2\na.png,1,product,test,"
+    (bad.parent / "box.csv").write_text(f"{box}a,1,50,60\n")
+    (bad.parent / "half.csv").write_text(f"{box},1,50,60\n")
     search: list[object] = ["search", photo]
     return [
         (1, "bad.jpg: not a photo", ["search", bad]),
@@ -278,6 +282,9 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (1, "/missing.csv: no such file", ["index", "/missing.csv", "--overwrite"]),
         (1, "empty.csv: is empty", ["index", bad.parent / "empty.csv", "--overwrite"]),
         (1, "no rows of role `product`", ["index", bad.parent / "roles.csv", "--overwrite"]),
+        (1, "row 0: unknown role 'shop'", ["index", bad.parent / "shop.csv", "--overwrite"]),
+        (1, "row 0: the box needs four", ["index", bad.parent / "box.csv", "--overwrite"]),
+        (1, "row 0: the box needs four", ["evaluate", bad.parent / "half.csv"]),
         (1, "/missing: no such folder", ["index", "--photos", "/missing", "--overwrite"]),
         (
             1,
