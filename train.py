@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import resource
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jsonargparse import Namespace
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from datasets.manifest import write_manifest
@@ -64,13 +66,20 @@ def train(arguments: list[str]) -> None:
     data.preprocessing = module.preprocessing
     torch.set_num_threads(max(1, available_cores() - data.workers))  # they wait for each other
     start = time.perf_counter()
-    trainer.fit(module, data, ckpt_path=resume_from(cli.config["ckpt_path"], folder))
+    check_rivals(cli.config["rivals"], folder)
+    try:
+        trainer.fit(module, data, ckpt_path=resume_from(cli.config["ckpt_path"], folder, module))
+    except SystemExit:  # Lightning's answer to Control-C
+        if trainer.interrupted and trainer.is_global_zero:
+            print("\ninterrupted; --ckpt_path last goes on after the last epoch", file=sys.stderr)
+        raise
     seconds = time.perf_counter() - start
-    if cli.config["trainer"]["fast_dev_run"] or not trainer.is_global_zero or trainer.interrupted:
+    if cli.config["trainer"]["fast_dev_run"] or not trainer.is_global_zero:
         return
-    if trainer.max_epochs:  # a recipe without training has no best epoch
-        best = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
-        module.load_state_dict(best["state_dict"])
+    # Not whatever best.ckpt lies there: without epochs or validation this run has none.
+    if best := cli.watchers.checkpoints.best_model_path:
+        weights = torch.load(best, map_location="cpu", weights_only=True)
+        module.load_state_dict(weights["state_dict"])
     checkpoint, evaluation = finish(module, data, f"{data.path} ({len(data.frame)} photos)")
     checkpoint.save(folder / "model.safetensors")
     cost = cost_of(module, cli.watchers.speed, seconds)
@@ -82,12 +91,34 @@ def train(arguments: list[str]) -> None:
     print(f"\n{compare_runs(runs)}\n\nsaved {folder}/model.safetensors")
 
 
-def resume_from(choice: str | None, folder: Path) -> Path | None:
-    """The file that `--ckpt_path` means."""
-    path = folder / "last.ckpt" if choice == "last" else Path(choice) if choice else None
-    if path is not None and not path.is_file():
+def resume_from(choice: str | None, folder: Path, module: SiameseModule) -> Path | None:
+    """The file that `--ckpt_path` means, if this module can go on from it."""
+    if not choice:
+        return None
+    path = folder / "last.ckpt" if choice == "last" else Path(choice)
+    if not path.is_file():
         raise UserError(f"{path}: no training checkpoint to go on from; leave out --ckpt_path")
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no training checkpoint, or damaged; give a last.ckpt") from error
+    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    if shapes != {name: tensor.shape for name, tensor in kept.items()}:
+        raise UserError(f"{path}: is of another encoder; go on with the config.yaml beside it")
     return path
+
+
+def check_rivals(rivals: list[str], folder: Path) -> None:
+    """Raise `UserError` before the training for what would stop the rivals after it."""
+    names = [folder.name, *(Path(rival).stem for rival in rivals)]
+    for rival in rivals:
+        if not Path(rival).is_file():
+            raise UserError(f"{rival}: no such config among --rivals; check the path")
+        if names.count(Path(rival).stem) > 1:
+            raise UserError(
+                f"{rival}: another line of the report has its name; rename it, or choose another "
+                "--trainer.default_root_dir"
+            )
 
 
 def cost_of(module: SiameseModule, speed: Speed, seconds: float) -> Cost:
@@ -110,6 +141,7 @@ def run_rival(config: Path, own: Namespace, folder: Path) -> Run:
         "--data.path": data["path"],
         "--data.options": json.dumps(data["options"]),
         "--data.cache": data["cache"],
+        "--data.broken_limit": data["broken_limit"],
         "--wandb": own["wandb"],
         "--rivals": "[]",
     }
@@ -129,7 +161,7 @@ def main(arguments: list[str]) -> int:
     quieten()
     try:
         train(arguments)
-    except (UserError, OSError) as error:
+    except (UserError, OSError, MisconfigurationException) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
     return 0

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from jsonargparse import ArgumentError, ArgumentParser
 from torch.utils.data import DataLoader, Dataset
 
 from datasets.batches import Draw, DrawnPairs, PairBatches, PhotoBatches, ProductBatches
@@ -19,6 +20,7 @@ from datasets.cache import CachedPhotos, cache_photos
 from datasets.manifest import ManifestError, describe_faults, drop_broken_photos, find_faults
 from datasets.readers import READERS
 from datasets.transforms import training_views
+from siamese.errors import UserError
 from siamese.evaluation import codes
 from siamese.preprocessing import Preprocessing
 from siamese.runtime import available_cores
@@ -80,6 +82,17 @@ class ProductPhotos(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        sizes = (products_per_batch, persons_per_product, pairs_per_product, pairs_per_batch)
+        if min(sizes) < 1 or (workers or 0) < 0:
+            raise UserError(
+                "products_per_batch, persons_per_product, pairs_per_product and pairs_per_batch "
+                f"must be at least 1, workers at least 0, not {sizes} and {workers}"
+            )
+        if not all(0 <= share <= 1 for share in (view_strength, erase, broken_limit)):
+            raise UserError(
+                "view_strength, erase and broken_limit must be from 0 to 1, not "
+                f"{view_strength}, {erase} and {broken_limit}"
+            )
         self.read = _reader(reader, options or {})
         self.path, self.cache = Path(path), Path(cache)
         self.batches = batches
@@ -99,9 +112,22 @@ class ProductPhotos(pl.LightningDataModule):
         self._load()
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the manifest and map the cache; every process does."""
+        """Read the manifest and map the cache; every process does.
+
+        Raises:
+            ManifestError: Before a training: its reports would have nothing to compare.
+        """
         if self.frame.empty:
             self._load()
+        for split in ("validation", "test") if stage == "fit" else ():
+            frame, _ = self.part(split)
+            product, is_person = codes(frame)
+            both = np.intersect1d(product[is_person], product[~is_person])
+            if len(both) < 2:
+                raise ManifestError(
+                    f"{self.path}: {len(both)} products of the {split} split have both a product "
+                    "and a person photo; the reports compare products and need at least two"
+                )
 
     def _load(self) -> None:
         frame = self.read(self.path)
@@ -197,7 +223,7 @@ def _reader(name: str, options: dict[str, Any]) -> Callable[[Path], pd.DataFrame
     """The named reader with its options.
 
     Raises:
-        ManifestError: Unknown reader or option.
+        ManifestError: Unknown reader or option, or an option of another type than the reader's.
     """
     if name not in READERS:
         raise ManifestError(f"unknown reader {name!r}; there are {', '.join(sorted(READERS))}")
@@ -208,4 +234,11 @@ def _reader(name: str, options: dict[str, Any]) -> Callable[[Path], pd.DataFrame
         raise ManifestError(
             f"reader {name} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
         )
+    types = ArgumentParser(exit_on_error=False)
+    types.add_function_arguments(read, skip={1})
+    try:
+        types.parse_object(options)
+    except ArgumentError as error:
+        reason = " ".join(str(error).split())
+        raise ManifestError(f"reader {name} cannot use {options}: {reason}") from error
     return lambda path: read(path, **options)

@@ -72,6 +72,7 @@ class TrainingCLI(LightningCLI):
         """The trainer, with loggers and callbacks that write into the run's folder."""
         settings = self.config_init["trainer"]
         folder = Path(settings["default_root_dir"] or "checkpoints/run")
+        keywords["default_root_dir"] = str(folder)
         if settings["logger"] is None and not settings["fast_dev_run"]:
             keywords["logger"] = [CSVLogger(folder, name="log")]
             if self.config_init["wandb"]:

@@ -83,6 +83,11 @@ class SiameseModule(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if min(learning_rate, weight_decay) < 0 or scale <= 0 or not 0 <= (warmup or 0) <= 1:
+            raise UserError(
+                "model.learning_rate and weight_decay must be at least 0, scale above 0, warmup a "
+                f"share up to 1, not {learning_rate}, {weight_decay}, {scale} and {warmup}"
+            )
         self.preprocessing = preprocessing
         self.loss: Loss = loss
         self.optimiser, self.learning_rate, self.weight_decay = (

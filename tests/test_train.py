@@ -134,6 +134,61 @@ def test_a_fast_dev_run_goes_through_and_leaves_no_checkpoint(
     assert not list(tmp_path.glob("run/*.ckpt"))
 
 
+def test_the_weights_are_never_those_of_an_earlier_run_in_the_folder(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    arguments = write(settings, tmp_path / "c.yaml")
+    assert train.main(arguments) == 0
+    first = load_file(tmp_path / "run/model.safetensors")
+    other = ["--trainer.limit_val_batches", "0", "--seed_everything", "4"]
+    assert train.main([*arguments, *other]) == 0
+    second = load_file(tmp_path / "run/model.safetensors")
+    name = "neck.0.weight"
+    assert not (first[name] == second[name]).all()
+
+
+def test_another_encoders_checkpoint_is_refused(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = write(settings, tmp_path / "c.yaml")
+    assert train.main(arguments) == 0
+    assert train.main([*arguments, "--ckpt_path=last", "--model.encoder.embedding_size=8"]) == 1
+    assert "is of another encoder" in capsys.readouterr().err
+
+
+def test_two_lines_of_a_report_never_share_a_name(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = write(settings, tmp_path / "run.yaml")
+    assert train.main([*arguments, "--rivals", f"[{tmp_path}/run.yaml]"]) == 1
+    assert "another line of the report has its name" in capsys.readouterr().err
+
+
+def test_a_config_without_a_folder_has_one_for_all_files(
+    settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del settings["trainer"]["default_root_dir"]  # type: ignore[attr-defined]
+    arguments = write(settings, tmp_path / "c.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert train.main(arguments) == 0
+    assert not (tmp_path / "config.yaml").exists()
+    assert (tmp_path / "checkpoints/run/config.yaml").is_file()
+    assert (tmp_path / "checkpoints/run/model.safetensors").is_file()
+
+
+def test_control_c_says_how_to_go_on(settings: dict[str, object], tmp_path: Path) -> None:
+    settings["trainer"]["max_epochs"] = 10_000  # type: ignore[index]
+    command = [sys.executable, str(ROOT / "train.py"), *write(settings, tmp_path / "c.yaml")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    while not (tmp_path / "run/last.ckpt").exists() and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"--ckpt_path last goes on" in said
+    assert b"Traceback" not in said
+
+
 def test_early_stopping_is_one_option_away(settings: dict[str, object], tmp_path: Path) -> None:
     arguments = write(settings, tmp_path / "c.yaml")
     arguments += ["--trainer.max_epochs", "50", "--trainer.callbacks+=EarlyStopping"]
@@ -167,6 +222,18 @@ def test_weights_and_biases_logs_offline_without_an_account(
         (["--data.path", "/nowhere"], "/nowhere"),
         (["--ckpt_path", "last"], "no training checkpoint"),
         (["--data.options", '{"minimum_person_photos": 99}'], "99"),
+        (["--data.options", '{"validation": "many"}'], "reader lookbook cannot use"),
+        (
+            ["--data.options", '{"minimum_person_photos": 2, "validation": 4, "test": 1}'],
+            "1 products of the test split",
+        ),
+        (["--data.persons_per_product", "0"], "at least 1"),
+        (["--data.erase", "2"], "from 0 to 1"),
+        (["--model.warmup", "3"], "warmup a share"),
+        (["--trainer.max_epochs", "-3"], "max_epochs"),
+        (["--ckpt_path", __file__], "no training checkpoint, or damaged"),
+        (["--rivals", "[nowhere.yaml]"], "nowhere.yaml: no such config"),
+        (["--rivals", "[configs/run.yaml]"], "configs/run.yaml: no such config"),
     ],
 )
 def test_wrong_input_is_one_line_without_a_traceback(
