@@ -18,7 +18,6 @@ import pickle
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +64,6 @@ def train(arguments: list[str]) -> None:
     folder = Path(trainer.default_root_dir)
     data.preprocessing = module.preprocessing
     torch.set_num_threads(max(1, available_cores() - data.workers))  # they wait for each other
-    start = time.perf_counter()
     check_rivals(cli.config["rivals"], folder)
     try:
         trainer.fit(module, data, ckpt_path=resume_from(cli.config["ckpt_path"], folder, module))
@@ -73,8 +71,10 @@ def train(arguments: list[str]) -> None:
         if trainer.interrupted and trainer.is_global_zero:
             print("\ninterrupted; --ckpt_path last goes on after the last epoch", file=sys.stderr)
         raise
-    seconds = time.perf_counter() - start
-    if cli.config["trainer"]["fast_dev_run"] or not trainer.is_global_zero:
+    if not trainer.is_global_zero:
+        return
+    if cli.config["trainer"]["fast_dev_run"]:
+        print("fast_dev_run: a batch went through training and validation; nothing was saved")
         return
     # Not whatever best.ckpt lies there: without epochs or validation this run has none.
     if best := cli.watchers.checkpoints.best_model_path:
@@ -82,8 +82,9 @@ def train(arguments: list[str]) -> None:
         module.load_state_dict(weights["state_dict"])
     checkpoint, evaluation = finish(module, data, f"{data.path} ({len(data.frame)} photos)")
     checkpoint.save(folder / "model.safetensors")
-    cost = cost_of(module, cli.watchers.speed, seconds)
-    runs = {folder.name: Run(cost, cli.watchers.curves.history, evaluation)}
+    history = cli.watchers.curves.history
+    cost = cost_of(module, cli.watchers.speed, history[-1]["seconds"] if history else 0.0)
+    runs = {folder.name: Run(cost, history, evaluation)}
     runs[folder.name].save(folder / "report.json")
     write_manifest(data.frame, folder / "manifest.csv")
     for rival in cli.config["rivals"]:
@@ -161,8 +162,12 @@ def main(arguments: list[str]) -> int:
     quieten()
     try:
         train(arguments)
-    except (UserError, OSError, MisconfigurationException) as error:
+    except (UserError, MisconfigurationException) as error:
         print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, mostly, of which writers seldom say the file
+        remedy = "free space, or write elsewhere by --trainer.default_root_dir and --data.cache"
+        print(f"train.py: {error}; {remedy}", file=sys.stderr)
         return 1
     return 0
 

@@ -16,7 +16,10 @@ TARGET = "validation/mean_reciprocal_rank"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training took: photos per second count every pass of a photo through the encoder."""
+    """What a training took, all epochs with their validation; not drawing, decoding and reports.
+
+    Photos per second count every pass of a photo through the encoder.
+    """
 
     seconds: float
     images_per_second: float
