@@ -12,29 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers_data import SIZE, data_of
 from PIL import Image
 
 from datasets.manifest import ManifestError, make_manifest, write_manifest
 from datasets.module import ProductPhotos
 from datasets.readers import READERS, read_rendered
 from siamese.module import PairBatch, PhotoBatch
-from siamese.preprocessing import Preprocessing
-
-SIZE = Preprocessing(32, 24)
-OPTIONS = {"products": 16, "person_photos": [2, 3], "validation": 4, "test": 4}
-
-
-def data_of(path: Path, folder: Path, **arguments: Any) -> ProductPhotos:
-    settings: dict[str, Any] = {
-        "path": str(path),
-        "options": OPTIONS,
-        "cache": str(folder / "cache"),
-        "products_per_batch": 4,
-        "workers": 0,
-    }
-    data = ProductPhotos(**settings | arguments)
-    data.preprocessing = SIZE
-    return data
 
 
 def test_the_rendered_set_is_drawn_on_first_use_and_split(tmp_path: Path) -> None:

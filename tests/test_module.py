@@ -17,22 +17,19 @@ from typing import Any, cast
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers_data import SIZE, data_of
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets.module import ProductPhotos
 from siamese.encoder import EncoderConfig
 from siamese.errors import UserError
 from siamese.evaluation import codes
 from siamese.module import Loss, PairBatch, PhotoBatch, SiameseModule
-from siamese.preprocessing import Preprocessing
 from siamese.retrieval import measure
 
 ROOT = Path(__file__).parent.parent
-SIZE = Preprocessing(32, 24)
 SMALL = EncoderConfig(widths=(8, 16), depth=1, embedding_size=8)
-OPTIONS = {"products": 16, "person_photos": [2, 3], "validation": 4, "test": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -233,19 +230,6 @@ def test_weight_decay_is_of_matrices_and_kernels_alone() -> None:
 
 
 # ---- with data
-
-
-def data_of(drawn: Path, folder: Path, **arguments: Any) -> ProductPhotos:
-    settings: dict[str, Any] = {
-        "path": str(drawn),
-        "options": OPTIONS,
-        "cache": str(folder / "cache"),
-        "products_per_batch": 4,
-        "workers": 0,
-    }
-    data = ProductPhotos(**settings | arguments)
-    data.preprocessing = SIZE
-    return data
 
 
 def test_eight_products_are_learned_by_heart(rendered: Path, tmp_path: Path) -> None:
