@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from siamese.photos import PhotoSource
 from siamese.preprocessing import Box, Preprocessing
 
 FORMAT = "siamese-1"
+log = logging.getLogger(__name__)
 
 
 class CheckpointError(UserError):
@@ -168,6 +170,52 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
     if not same:
         raise CheckpointError(f"{path}: changed after it was saved; copy or train it again")
     return checkpoint
+
+
+def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: str | Path) -> None:
+    """Copy a checkpoint's weights into an encoder that is to be trained further.
+
+    The size of the embedding may differ; then the neck keeps its own new weights, and the log
+    says so. So may the size of the photos, where the weights do not depend on it.
+
+    Raises:
+        UserError: Missing, damaged, or of another architecture or normalisation.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such checkpoint; check model.start_from")
+    given = load_checkpoint(path)
+    there, here = given.encoder.config, encoder.config
+    if replace(there, embedding_size=here.embedding_size) != here:
+        settings = asdict(here)
+        other = [f"{k} {v!r}" for k, v in asdict(there).items() if v != settings[k]]
+        raise UserError(
+            f"{path}: is another encoder, with {', '.join(other)}; "
+            "set model.encoder alike, or leave out model.start_from"
+        )
+    pixels = given.preprocessing
+    if (pixels.mean, pixels.std) != (preprocessing.mean, preprocessing.std):
+        raise UserError(
+            f"{path}: was trained with mean {pixels.mean} and std {pixels.std}; "
+            "set model.preprocessing.mean and std alike"
+        )
+    same_size = there.embedding_size == here.embedding_size
+    weights = {
+        name: weight
+        for name, weight in given.encoder.state_dict().items()
+        if same_size or not name.startswith("neck.")
+    }
+    try:
+        encoder.load_state_dict(weights, strict=same_size)
+    except RuntimeError as error:
+        raise UserError(
+            f"{path}: its weights fit only photos of {pixels.height}x{pixels.width} and "
+            f"embeddings of {there.embedding_size} numbers; set both alike"
+        ) from error
+    if not same_size:
+        log.warning(
+            "%s has embeddings of %d numbers, not %d: the neck starts anew",
+            *(path, there.embedding_size, here.embedding_size),
+        )
 
 
 def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> Checkpoint:

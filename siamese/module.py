@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from siamese.checkpoint import start_from_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
 from siamese.pair_score import (
@@ -56,6 +57,8 @@ class SiameseModule(pl.LightningModule):
         preprocessing: Photo → encoder input; also the size of the cached pixels.
         pretrained: Of a timm or torchvision backbone: true fetches published weights from the
             hub, a path reads a local file.
+        start_from: A model.safetensors whose weights the training starts from, in place of
+            `pretrained`. If its embeddings have another size, the neck starts anew.
         freeze_backbone: Train the neck and the pair score only.
         loss: `sigmoid` (all pairs of a batch, learned scale and bias), `bare_sigmoid` (the
             LookBook report's: drawn pairs, sigmoid of the cosine), `infonce` or `supcon`.
@@ -73,6 +76,7 @@ class SiameseModule(pl.LightningModule):
         encoder: EncoderConfig = EncoderConfig(),
         preprocessing: Preprocessing = Preprocessing(),
         pretrained: bool | str = False,
+        start_from: str | None = None,
         freeze_backbone: bool = False,
         loss: Loss = "sigmoid",
         optimiser: Literal["adamw", "sgd"] = "adamw",
@@ -97,7 +101,10 @@ class SiameseModule(pl.LightningModule):
         )
         self.warmup, self.seed = warmup, seed
         self.freeze_backbone = freeze_backbone
-        self.encoder = Encoder(encoder, preprocessing.height, preprocessing.width, pretrained)
+        size = preprocessing.height, preprocessing.width
+        self.encoder = Encoder(encoder, *size, pretrained if start_from is None else False)
+        if start_from is not None:  # weights of a resumed training are loaded over these later
+            start_from_checkpoint(self.encoder, preprocessing, start_from)
         self.encoder.to(memory_format=torch.channels_last)
         self.score = (
             PairScore(1.0, 0.0, learned=False) if loss == "bare_sigmoid" else PairScore(scale)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -111,6 +112,34 @@ def test_a_killed_run_resumes_to_the_very_end_of_an_uninterrupted_one(
         for path in (tmp_path / "run" / "report.json", tmp_path / "killed" / "report.json")
     ]
     assert histories[0] == histories[1]
+
+
+def test_a_training_starts_from_another_runs_weights_and_resumes_from_its_own(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    """Without a step the weights are the start's; a resumed run does not go back to them."""
+    arguments = write(settings, tmp_path / "c.yaml")
+    assert train.main(arguments) == 0
+    start = tmp_path / "start.safetensors"
+    (tmp_path / "run/model.safetensors").rename(start)
+
+    def weights_of(folder: str, *changes: str) -> dict[str, Any]:
+        place = ["--trainer.default_root_dir", str(tmp_path / folder)]
+        other = ["--model.start_from", str(start), "--seed_everything", "9"]
+        assert train.main([*arguments, *place, *other, *changes]) == 0
+        return load_file(tmp_path / folder / "model.safetensors")
+
+    def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+        return all((one[name] == other[name]).all() for name in one)
+
+    given = load_file(start)
+    assert same(weights_of("untrained", "--trainer.max_epochs", "0"), given)
+    # Without validation the last epoch's weights are kept, whichever was best.
+    unjudged = ("--trainer.limit_val_batches", "0", "--model.warmup", "null")
+    straight = weights_of("straight", *unjudged)
+    assert not same(straight, given)
+    weights_of("parts", *unjudged, "--trainer.max_epochs", "1")
+    assert same(weights_of("parts", *unjudged, "--ckpt_path", "last"), straight)
 
 
 def test_rivals_run_on_the_same_data_and_stand_in_the_same_tables(
@@ -232,6 +261,11 @@ def test_weights_and_biases_logs_offline_without_an_account(
         (["--model.warmup", "3"], "warmup a share"),
         (["--trainer.max_epochs", "-3"], "max_epochs"),
         (["--ckpt_path", __file__], "no training checkpoint, or damaged"),
+        (
+            ["--model.start_from", "/nowhere"],
+            "/nowhere: no such checkpoint; check model.start_from",
+        ),
+        (["--model.start_from", __file__], "not a checkpoint or damaged"),
         (["--rivals", "[nowhere.yaml]"], "nowhere.yaml: no such config"),
         (["--rivals", "[configs/run.yaml]"], "configs/run.yaml: no such config"),
     ],
