@@ -107,11 +107,16 @@ def search(arguments: Namespace) -> None:
 def evaluate(arguments: Namespace) -> None:
     """Report on a split of a manifest."""
     from datasets.manifest import read_manifest
-    from siamese.commands import evaluate
+    from siamese.commands import distractors_of, evaluate
 
     manifest = read_manifest(arguments.manifest)
+    distractors: list[ListedPhoto] = []
+    if arguments.distractors is not None:
+        sought = set(manifest.loc[manifest["split"] == arguments.split, "path"])
+        listed = listed_at(arguments.distractors)
+        distractors = distractors_of(listed, sought, arguments.distractor_limit)
     checkpoint = checkpoint_of(arguments, many=True)
-    reports = evaluate(checkpoint, manifest, arguments.split, arguments.max_broken)
+    reports = evaluate(checkpoint, manifest, arguments.split, arguments.max_broken, distractors)
     print(json.dumps(reports.as_dict(), indent=2) if arguments.json else reports)
 
 
@@ -138,6 +143,11 @@ def checkpoint_of(arguments: Namespace, many: bool = False) -> Checkpoint:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {device}: cannot be used here; try cpu") from error
     return load_checkpoint(arguments.checkpoint, device)
+
+
+def listed_at(place: str) -> list[ListedPhoto]:
+    """The product photos of a folder or of a manifest file."""
+    return folder_photos(place, None) if os.path.isdir(place) else manifest_photos(place)
 
 
 def manifest_photos(path: str) -> list[ListedPhoto]:

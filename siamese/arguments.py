@@ -23,6 +23,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
             made.error(f"{arguments.command} {arguments.product_id}: give its photos")
     if arguments.command == "index" and arguments.attributes and not arguments.photos:
         made.error("index: --attributes goes with --photos")
+    if arguments.command == "evaluate" and arguments.distractor_limit and not arguments.distractors:
+        made.error("evaluate: --distractor-limit goes with --distractors")
     if arguments.command == "search" and arguments.box and len(arguments.photos) != 1:
         made.error("search: --box goes with one photo")
     return arguments
@@ -82,6 +84,14 @@ def parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", parents=[common, broken], help="report on a split")
     evaluate.add_argument("manifest")
     evaluate.add_argument("--split", default="test", choices=("train", "validation", "test"))
+    evaluate.add_argument(
+        "--distractors",
+        metavar="PLACE",
+        help="folder of photos named by product, or a manifest: rank these products too",
+    )
+    evaluate.add_argument(
+        "--distractor-limit", type=positive, metavar="N", help="the first N of them by their ids"
+    )
     evaluate.add_argument("--json", action="store_true")
     return made
 

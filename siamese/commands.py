@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from siamese.embedding import EmbeddedPhotos
     from siamese.evaluation import Evaluation
     from siamese.finder import Finder, Ranking
+    from siamese.retrieval import Distractors
 
 LISTED_BROKEN = 20
 SHEET_QUERIES = 50  # rows of a contact sheet
@@ -225,9 +226,13 @@ def _scores(probability: float, cosine: float) -> str:
 
 
 def evaluate(
-    checkpoint: Checkpoint, manifest: pd.DataFrame, split: str, max_broken: float = 0.01
+    checkpoint: Checkpoint,
+    manifest: pd.DataFrame,
+    split: str,
+    max_broken: float = 0.01,
+    distractors: Sequence[ListedPhoto] = (),
 ) -> Evaluation:
-    """Both reports of one split of a manifest.
+    """All reports of one split of a manifest, with a line more where there are distractors.
 
     Raises:
         CatalogError: The split is empty, or too many photos are broken.
@@ -245,4 +250,50 @@ def evaluate(
         )
     report_broken(embedded)
     usable = frame.iloc[embedded.usable].reset_index(drop=True)
-    return reports(embedded.embeddings, usable, checkpoint.calibration)
+    return reports(
+        embedded.embeddings,
+        usable,
+        checkpoint.calibration,
+        distractors=_embedded_distractors(checkpoint, distractors, max_broken),
+    )
+
+
+def distractors_of(
+    photos: Sequence[ListedPhoto], sought: Collection[str], limit: int | None = None
+) -> list[ListedPhoto]:
+    """Photos of products that nobody is looking for.
+
+    Args:
+        photos: Of any products.
+        sought: Paths of the photos that are evaluated; a product that has one is left out.
+        limit: At most so many products, in order of their ids.
+
+    Raises:
+        CatalogError: No product is left.
+    """
+    asked = {photo.product_id for photo in photos if photo.path in sought}
+    ids = sorted({photo.product_id for photo in photos} - asked)
+    if not ids:
+        raise CatalogError(
+            "--distractors: all of its products are among those evaluated; name other photos"
+        )
+    kept = set(ids[:limit])
+    return [photo for photo in photos if photo.product_id in kept]
+
+
+def _embedded_distractors(
+    checkpoint: Checkpoint, photos: Sequence[ListedPhoto], max_broken: float
+) -> Distractors | None:
+    """The distractors' embeddings; `None` where there are none."""
+    import torch
+
+    from siamese.retrieval import Distractors
+
+    products = embedded_products(checkpoint, photos, max_broken)
+    if not products:
+        return None
+    counts = torch.tensor([len(product.paths) for product in products])
+    return Distractors(
+        torch.cat([torch.from_numpy(product.embeddings) for product in products]),
+        torch.arange(len(products)).repeat_interleave(counts),
+    )

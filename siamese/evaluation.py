@@ -17,7 +17,7 @@ from torch import Tensor
 from siamese.errors import UserError
 from siamese.open_set import OpenSetReport, ask, fit_catalog_threshold, report_open_set
 from siamese.pair_score import Calibration, fit_calibration
-from siamese.retrieval import TOP, RetrievalReport, measure, measure_drawn
+from siamese.retrieval import TOP, Distractors, RetrievalReport, measure, measure_drawn
 from siamese.verification import Pairs, VerificationReport, draw_pairs, verify
 
 Report = TypeVar("Report")
@@ -179,6 +179,7 @@ def evaluate(
     calibration: Calibration,
     draws: int = 20,
     seed: int = 0,
+    distractors: Distractors | None = None,
 ) -> Evaluation:
     """The reports of one split: experiments 1 and 2 of SYSTEMS 1, and an open set.
 
@@ -192,6 +193,8 @@ def evaluate(
         calibration: Cosine → probability, and the threshold.
         draws: Random galleries per catalog size.
         seed: Of pairs and galleries.
+        distractors: Products of elsewhere; a line of its own ranks them along with all that
+            somebody wears. Of equal cosines theirs come first, so they are never flattering.
 
     Raises:
         UserError: Fewer than two products have photos of both kinds, or embeddings are not finite.
@@ -221,6 +224,10 @@ def evaluate(
         number = torch.from_numpy(product)
         retrieval["all, and unworn"] = measure(
             embedding[is_person], number[is_person], embedding[~is_person], number[~is_person]
+        )
+    if distractors is not None:
+        retrieval[f"{len(both)} + {len(distractors)} distractors"] = _rank(
+            embedding, frame, both, len(both), draws, seed, distractors
         )
     open_set = None
     if len(both) > 1:
@@ -263,9 +270,15 @@ def _verify(
 
 
 def _rank(
-    embedding: Tensor, frame: pd.DataFrame, kept: np.ndarray, size: int, draws: int, seed: int
+    embedding: Tensor,
+    frame: pd.DataFrame,
+    kept: np.ndarray,
+    size: int,
+    draws: int,
+    seed: int,
+    distractors: Distractors | None = None,
 ) -> RetrievalReport:
-    """Galleries of `size` products out of those kept."""
+    """Galleries of `size` products out of those kept, and distractors."""
     product, is_person = codes(frame)
     chosen = np.isin(product, kept)
     query, gallery = chosen & is_person, chosen & ~is_person
@@ -279,4 +292,5 @@ def _rank(
         size,
         draws=1 if one_each else draws,
         seed=seed,
+        distractors=distractors,
     )

@@ -1,6 +1,6 @@
 """Ranking a catalog for query photos, and how good the ranking is: pure functions on tensors.
 
-Shapes: Q queries, M gallery photos, N gallery products, D embedding size.
+Shapes: Q queries, M gallery photos, N gallery products, E photos of distractors, D embedding size.
 """
 
 from __future__ import annotations
@@ -64,6 +64,28 @@ class RetrievalReport:
         row["mean_reciprocal_rank"] = self.mean_reciprocal_rank
         row["mean_average_precision"] = self.mean_average_precision
         return row
+
+
+@dataclass(frozen=True)
+class Distractors:
+    """Products in the gallery that nobody is looking for.
+
+    Args:
+        embedding: Unit embeddings, float32 (E, D).
+        product: int64 (E,), any numbers; they are other products than all others of the gallery.
+    """
+
+    embedding: Tensor
+    product: Tensor
+
+    def __len__(self) -> int:
+        """How many products."""
+        return len(self.product.unique())
+
+    def numbered_below(self, smallest: int) -> Tensor:
+        """Their products as int64 (E,) below that number, so that they come first in a tie."""
+        _, number = self.product.unique(return_inverse=True)
+        return smallest - 1 - number
 
 
 def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
@@ -183,6 +205,7 @@ def measure_drawn(
     catalog_size: int,
     draws: int = 10,
     seed: int = 0,
+    distractors: Distractors | None = None,
 ) -> RetrievalReport:
     """The LookBook report's experiment 2: G products, one person photo each, rank all G for each.
 
@@ -191,10 +214,14 @@ def measure_drawn(
         catalog_size: G; at most the products that have photos of both kinds.
         draws: Random choices of products and photos whose figures are averaged.
         seed: Of the draws.
+        distractors: Ranked along with the G products of every draw, but never asked for.
 
     Raises:
         UserError: Fewer than G products have photos of both kinds.
     """
+    if distractors is None:
+        distractors = Distractors(gallery[:0], gallery_product[:0])
+    others = distractors.numbered_below(int(gallery_product.min()) if len(gallery_product) else 0)
     reports, used = [], torch.zeros(len(query), dtype=torch.bool)
     for chosen, photos in _drawn_galleries(
         query_product, gallery_product, catalog_size, draws, seed
@@ -205,8 +232,8 @@ def measure_drawn(
             measure(
                 query[photos],
                 query_product[photos],
-                gallery[in_gallery],
-                gallery_product[in_gallery],
+                torch.cat([distractors.embedding, gallery[in_gallery]]),
+                torch.cat([others, gallery_product[in_gallery]]),
             )
         )
 
@@ -216,7 +243,7 @@ def measure_drawn(
     return RetrievalReport(
         queries=catalog_size,
         distinct_queries=int(used.sum()),
-        catalog_size=catalog_size,
+        catalog_size=catalog_size + len(distractors),
         draws=draws,
         top={k: mean([report.top[k] for report in reports]) for k in TOP},
         mean_reciprocal_rank=mean([report.mean_reciprocal_rank for report in reports]),

@@ -14,7 +14,7 @@ from torch import Tensor
 from siamese.errors import UserError
 from siamese.evaluation import Evaluation, codes, evaluate, fit, from_dict, side_by_side
 from siamese.pair_score import Calibration
-from siamese.retrieval import TOP
+from siamese.retrieval import TOP, Distractors
 
 SURE = Calibration(scale=20.0, bias=-10.0, threshold=0.6)  # cosine 1 → .99995, 0 → .00005
 
@@ -178,6 +178,21 @@ def test_products_that_nobody_wears_are_ranked_in_a_line_of_their_own() -> None:
     assert evaluation.retrieval["all"].catalog_size == 12
     crowded = evaluation.retrieval["all, and unworn"]
     assert (crowded.catalog_size, crowded.queries, crowded.top[1]) == (20, 24, 1.0)
+
+
+@pytest.mark.parametrize("persons", [1, 3])
+def test_distractors_are_ranked_in_a_line_of_their_own_and_win_ties(persons: int) -> None:
+    """15 distractors look like one of the 60 products each: there the right one comes second."""
+    frame = manifest(60, persons)
+    embedding = perfect(frame)
+    without = evaluate(embedding, frame, SURE)
+    crowd = Distractors(torch.eye(60)[:15], torch.arange(15))
+    crowded = evaluate(embedding, frame, SURE, distractors=crowd)
+    line = crowded.retrieval.pop("60 + 15 distractors")
+    assert crowded == without
+    assert (line.queries, line.catalog_size, line.chance(5)) == (60, 75, 5 / 75)
+    assert line.top == {1: 0.75, 5: 1.0, 10: 1.0, 20: 1.0}
+    assert line.mean_reciprocal_rank == pytest.approx((45 + 15 / 2) / 60)
 
 
 def test_the_result_depends_on_the_seed_alone() -> None:

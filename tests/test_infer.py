@@ -233,6 +233,42 @@ def test_a_sheet_is_drawn_for_all_queries(run: Run, shop: Path, tmp_path: Path) 
         assert sheet.height > 8 * 200
 
 
+def worn_manifest(folder: Path, shop: Path, stems: list[str]) -> Path:
+    """A test split whose person photos are the product photos themselves, so all are found."""
+    rows = [
+        f"{shop}/photos/{s}.png,{s},{role},test" for s in stems for role in ("product", "person")
+    ]
+    (folder / "worn.csv").write_text("\n".join(["path,product_id,role,split", *rows]))
+    return folder / "worn.csv"
+
+
+@pytest.mark.parametrize(("limit", "count"), [([], 5), (["--distractor-limit", "2"], 2)])
+def test_evaluation_ranks_the_products_of_a_folder_as_distractors(
+    run: Run, shop: Path, tmp_path: Path, limit: list[str], count: int
+) -> None:
+    """Products 0 to 2 are asked for, so of the folder's eight photos five are distractors."""
+    worn = worn_manifest(tmp_path, shop, STEMS[:3])
+    words = ["evaluate", worn, "--distractors", shop / "photos", "--json", *limit]
+    lines = run(*words).json["retrieval"]
+    assert list(lines) == ["all", f"3 + {count} distractors"]
+    crowded = lines[f"3 + {count} distractors"]
+    assert (crowded["catalog_size"], crowded["queries"], crowded["top_1"]) == (3 + count, 3, 1.0)
+
+
+def test_distractors_may_be_a_manifest_and_are_never_what_is_asked_for(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    crowd = tmp_path / "crowd.csv"
+    rows = [f"{shop}/photos/{stem}.png,of one,product,train" for stem in STEMS[5:]]
+    crowd.write_text("\n".join(["path,product_id,role,split", *rows]))
+    worn = worn_manifest(tmp_path, shop, STEMS[:3])
+    text = run("evaluate", worn, "--distractors", crowd).out
+    assert "3 + 1 distractors" in text
+    refused = run("evaluate", worn, "--distractors", worn)
+    assert refused.code == 1
+    assert "all of its products are among those evaluated" in refused.err
+
+
 def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
     """(exit code, part of the message, words) of everything that a user may get wrong."""
     photo, empty = shop / "photos" / "001.png", bad.parent / "empty"
@@ -243,7 +279,8 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
     (bad.parent / "shop.csv").write_text("path,product_id,role,split\na.png,1,shop,test\n")
     box = "path,product_id,role,split,x1,y1,x2,y2\na.png,1,product,test,"
     (bad.parent / "box.csv").write_text(f"{box}a,1,50,60\n")
-    (bad.parent / "half.csv").write_text(f"{box},1,50,60\n")
+    half = bad.parent / "half.csv"
+    half.write_text(f"{box},1,50,60\n")
     search: list[object] = ["search", photo]
     return [
         (1, "bad.jpg: not a photo", ["search", bad]),
@@ -284,7 +321,7 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (1, "no rows of role `product`", ["index", bad.parent / "roles.csv", "--overwrite"]),
         (1, "row 0: unknown role 'shop'", ["index", bad.parent / "shop.csv", "--overwrite"]),
         (1, "row 0: the box needs four", ["index", bad.parent / "box.csv", "--overwrite"]),
-        (1, "row 0: the box needs four", ["evaluate", bad.parent / "half.csv"]),
+        (1, "row 0: the box needs four", ["evaluate", half]),
         (1, "/missing: no such folder", ["index", "--photos", "/missing", "--overwrite"]),
         (
             1,
@@ -292,6 +329,10 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
             ["index", "--overwrite", "--photos", shop / "photos"]
             + ["--attributes", bad.parent / "colours.csv"],
         ),
+        (1, "/missing: no such file", ["evaluate", half, "--distractors", "/missing"]),
+        (1, "no photo in this folder", ["evaluate", half, "--distractors", empty]),
+        (2, "goes with --distractors", ["evaluate", "m.csv", "--distractor-limit", "3"]),
+        (2, "is no whole number", ["evaluate", "m.csv", "--distractor-limit", "0"]),
         (2, "--attributes goes with --photos", ["index", "m.csv", "--attributes", "a.csv"]),
         (2, "is no number from 0 to 1", ["index", "m.csv", "--max-broken", "2"]),
         (2, "is required", ["index"]),

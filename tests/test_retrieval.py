@@ -16,6 +16,7 @@ from torch import Tensor
 from siamese.errors import UserError
 from siamese.retrieval import (
     TOP,
+    Distractors,
     RetrievalReport,
     average_precisions,
     measure,
@@ -322,6 +323,28 @@ def test_products_with_photos_of_one_kind_are_not_drawn_and_too_few_are_an_error
     assert without.catalog_size == 3
     with pytest.raises(UserError, match="a gallery of 4 needs as many products; 3 have both"):
         measure_drawn(query[:8], number[:8], gallery[1:], product[1:], catalog_size=4)
+
+
+def test_a_distractor_counts_once_however_many_photos_it_has_and_whatever_its_number() -> None:
+    """Product 0 is outdone by one distractor with two better photos, product 1 by none.
+
+    Cosines of query 0: own .8, distractor 7: 1 and .9, distractor 0: 0; so its rank is 2.
+    """
+    query = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    gallery = torch.tensor([[0.8, 0.0, 0.6], [0.0, 1.0, 0.0]])
+    crowd = torch.tensor([[1.0, 0.0, 0.0], [0.9, 0.0, 0.19**0.5], [0.0, 0.0, 1.0]])
+    report = measure_drawn(
+        query,
+        ids(2),
+        gallery,
+        ids(2),
+        catalog_size=2,
+        draws=1,
+        distractors=Distractors(crowd, torch.tensor([7, 7, 0])),
+    )
+    assert report.catalog_size == 4
+    assert report.top == {1: 0.5, 5: 1.0, 10: 1.0, 20: 1.0}
+    assert report.mean_reciprocal_rank == 0.75
 
 
 def test_the_report_as_plain_values_has_everything() -> None:
