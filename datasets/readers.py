@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from datasets.clothing import read_clothing
+from datasets.composed_sources import read_composed
 from datasets.deepfashion import read_deepfashion
 from datasets.deepfashion2 import read_deepfashion2
 from datasets.fashion_products import read_fashion_products
@@ -53,6 +55,8 @@ def read_rendered(
 
 READERS: dict[str, Callable[..., pd.DataFrame]] = {
     "rendered": read_rendered,
+    "clothing": read_clothing,
+    "composed": read_composed,
     "lookbook": read_lookbook,
     "pairs_csv": read_pairs_csv,
     "manifest": read_manifest,

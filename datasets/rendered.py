@@ -6,17 +6,13 @@ Every photo depends on (seed, product, photo) alone, so that counts and workers 
 import argparse
 import json
 import os
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from datasets.drawing import as_jpeg, run_tasks, write_atomically
 from datasets.rendered_brushes import Image
 from datasets.rendered_photos import draw_person_photo, draw_product_photo
 
@@ -24,7 +20,6 @@ __all__ = ["draw_person_photo", "draw_product_photo", "draw_sheet", "write_rende
 
 RENDERER_VERSION = 2
 PHOTOS_PER_PRODUCT = 100  # image numbers set aside per product; number 0 is the product photo
-JPEG_QUALITY = 90
 STARTED, FINISHED = "rendered.started.json", "rendered.json"
 
 
@@ -59,11 +54,9 @@ def write_rendered_dataset(
     if _is_finished(folder, parameters):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    _write_atomically(folder / STARTED, json.dumps(parameters, indent=1).encode())
+    write_atomically(folder / STARTED, json.dumps(parameters, indent=1).encode())
     tasks = zip(repeat(folder), range(products), repeat((low, high)), repeat(seed))
-    with tqdm(total=products, desc="drawing products", unit="product") as bar:
-        for _ in _run(list(tasks), workers):
-            bar.update()
+    run_tasks(_draw_product, list(tasks), workers, "drawing products")
     os.replace(folder / STARTED, folder / FINISHED)
     return folder
 
@@ -95,28 +88,6 @@ def _read_marker(marker: Path) -> object:
         raise ValueError(f"{marker} is damaged ({error}): delete it and {marker.parent}") from error
 
 
-def _run(tasks: list[tuple[Path, int, tuple[int, int], int]], workers: int) -> Iterator[None]:
-    if workers == 1:
-        yield from map(_draw_product, tasks)
-        return
-    # spawn: forking a process that already runs torch threads can deadlock
-    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker) as pool:
-        yield from pool.map(_draw_product, tasks, chunksize=8)
-
-
-def _prepare_worker() -> None:
-    """One core per worker; and a worker ends with its parent, even one that was killed."""
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 def _draw_product(task: tuple[Path, int, tuple[int, int], int]) -> None:
     """Draws the photos of one product that are still missing."""
     folder, product, (low, high), seed = task
@@ -128,7 +99,7 @@ def _draw_product(task: tuple[Path, int, tuple[int, int], int]) -> None:
         image = (
             draw_person_photo(product, photo, seed) if photo else draw_product_photo(product, seed)
         )
-        _write_atomically(path, _encode(image))
+        write_atomically(path, as_jpeg(image))
 
 
 def photo_name(product: int, photo: int) -> str:
@@ -136,22 +107,6 @@ def photo_name(product: int, photo: int) -> str:
     clean = 0 if photo else 1
     number = product * PHOTOS_PER_PRODUCT + photo
     return f"PID{product:06d}_CLEAN{clean}_IID{number:06d}.jpg"
-
-
-def _encode(image: Image) -> bytes:
-    flags = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)[1].tobytes()
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """A file under its final name is always whole; leftovers of a failed write are removed."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def draw_sheet(products: int, seed: int = 0, photos: int = 5, first: int = 0) -> Image:

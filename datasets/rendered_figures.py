@@ -95,7 +95,12 @@ def flat_figure(
     return Figure(scale, origin, flat=True, half_widths=half_widths, arms=arms, legs=legs)
 
 
-def posed_figure(random: np.random.Generator, canvas: tuple[int, int], lower: bool) -> Figure:
+def posed_figure(
+    random: np.random.Generator,
+    canvas: tuple[int, int],
+    lower: bool,
+    poses: tuple[str, ...] = POSES,
+) -> Figure:
     """A person; `lower` when the garment is worn below the waist, so that framing shows it."""
     build = float(np.clip(random.normal(1.0, 0.08), 0.85, 1.22))
     turn = float(np.clip(random.normal(0, 0.45), -1, 1))
@@ -107,7 +112,8 @@ def posed_figure(random: np.random.Generator, canvas: tuple[int, int], lower: bo
         narrow * (20.5 - 5.0 * feminine) * random.uniform(0.95, 1.1),
         narrow * (20.0 + 2.0 * feminine),
     )
-    pose = str(random.choice(POSES, p=np.array(POSE_WEIGHTS) / sum(POSE_WEIGHTS)))
+    weights = np.array([POSE_WEIGHTS[POSES.index(name)] for name in poses])
+    pose = str(random.choice(poses, p=weights / weights.sum()))
     arms, front = _pose_arms(random, pose, half_widths)
     scale, origin = _frame(random, canvas, lower)
     return Figure(

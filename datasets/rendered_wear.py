@@ -116,7 +116,7 @@ def _warp_front(
     middle = figure.shift(y) + (edge_right + edge_left) / 2
     x = (np.arange(left, right)[None, :] - figure.origin[0]) / figure.scale - middle[:, None]
     across = roundness(figure, garment, x, y, half).astype(np.float32)
-    folds = _folds(random, bottom - top, right - left, figure)
+    folds = folds_of(random, bottom - top, right - left, figure)
     cloth_x = (x * _stretch(figure, garment, half)[:, None]).astype(np.float32)
     if not figure.flat:  # a body is round: cloth turns away at the sides
         cloth_x = cloth_x * (1 + 0.14 * across**2) + 7 * figure.turn * (1 - 0.4 * across**2)
@@ -125,7 +125,7 @@ def _warp_front(
     map_y = wave + (y[:, None] * DENSITY + 8).astype(np.float32)
     cloth = weave(garment).front
     patch = cv2.remap(cloth, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    return multiply(np.asarray(patch, np.uint8), _light(figure, folds, across))
+    return multiply(np.asarray(patch, np.uint8), light_of(figure, folds, across))
 
 
 def _stretch(figure: Figure, garment: Garment, half: Points) -> Points:
@@ -135,7 +135,7 @@ def _stretch(figure: Figure, garment: Garment, half: Points) -> Points:
     return 25.5 / chest * narrowing
 
 
-def _folds(random: np.random.Generator, height: int, width: int, figure: Figure) -> Field:
+def folds_of(random: np.random.Generator, height: int, width: int, figure: Figure) -> Field:
     """Folds of about unit deviation: long ones as cloth falls; on bodies also slanting creases.
 
     Drawn at half size: they are smooth.
@@ -152,7 +152,7 @@ def _folds(random: np.random.Generator, height: int, width: int, figure: Figure)
     return np.asarray(cv2.resize(folds, (width, height)), np.float32)
 
 
-def _light(figure: Figure, folds: Field, across: Field) -> Field:
+def light_of(figure: Figure, folds: Field, across: Field) -> Field:
     """Light on the front: folds, darker sides, one side brighter when the body turns."""
     if figure.flat:
         return 1 - np.float32(0.035) * folds - np.float32(0.05) * across * across

@@ -74,7 +74,7 @@ def test_an_interrupted_drawing_is_completed_without_drawing_again_what_is_there
 ) -> None:
     whole = read_folder(write_rendered_dataset(tmp_path / "whole", 3, 2, workers=1))
     broken, drawn = tmp_path / "broken", 0
-    original = rendered._write_atomically
+    original = rendered.write_atomically
 
     def write_until_killed(path: Path, data: bytes) -> None:
         nonlocal drawn
@@ -83,13 +83,13 @@ def test_an_interrupted_drawing_is_completed_without_drawing_again_what_is_there
             raise KeyboardInterrupt
         original(path, data)
 
-    monkeypatch.setattr(rendered, "_write_atomically", write_until_killed)
+    monkeypatch.setattr(rendered, "write_atomically", write_until_killed)
     with pytest.raises(KeyboardInterrupt):
         write_rendered_dataset(broken, 3, 2, workers=1)
     assert not (broken / "rendered.json").exists()
     kept = {path: path.stat().st_mtime_ns for path in broken.glob("*.jpg")}
     assert len(kept) == 4
-    monkeypatch.setattr(rendered, "_write_atomically", original)
+    monkeypatch.setattr(rendered, "write_atomically", original)
     write_rendered_dataset(broken, 3, 2, workers=1)
     assert read_folder(broken) == whole
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -227,7 +227,7 @@ def test_drawing_is_fast(record_property: Callable[[str, object], None]) -> None
     """The floor is 100 photos a second on one free core; a busy machine may take thrice that."""
     start = time.process_time()
     for number in range(1, 31):
-        rendered._encode(draw_person_photo(number, 1))
+        rendered.as_jpeg(draw_person_photo(number, 1))
     rate = 30 / (time.process_time() - start)
     record_property("photos_per_second", rate)
     assert rate > 33

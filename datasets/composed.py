@@ -1,0 +1,206 @@
+"""A training set from product photos alone: each garment cut out and worn by drawn people.
+
+Folder: `cutouts/KEY.png` (RGBA), `backgrounds/KEY.jpg`, `photos/KEY-N.jpg` (0: as a shop shows
+it; from 1 on: people). A photo depends on (seed, product, number) and on which other products
+there are; products that come later are added, what is there is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from datasets.composed_photos import Kind, Style, person_photo, product_photo
+from datasets.cutouts import Cutout, cut_out
+from datasets.drawing import as_jpeg, run_tasks, write_atomically
+from datasets.manifest import ManifestError
+from datasets.rendered_brushes import Image
+from siamese.photos import PhotoError, open_photo
+
+VERSION = 1
+MARKER = "composed.json"
+OTHERS = 6  # garments that a photo may use as other clothes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the photos of a folder.
+
+    Args:
+        views: Photos of people per product.
+        style: `training`, or `unlike`: other poses, scenes, light and cameras, to test with.
+        seed: Of all draws.
+    """
+
+    views: int = 4
+    style: Style = "training"
+    seed: int = 0
+
+
+class Garment(NamedTuple):
+    """A cut-out by its name in file names, and what it is."""
+
+    key: str
+    kind: Kind
+
+
+class Drawing(NamedTuple):
+    """One product's photos, and the garments that each photo of a person may use beside it."""
+
+    folder: Path
+    garment: Garment
+    others: tuple[tuple[Garment, ...], ...]
+    recipe: Recipe
+
+
+def compose(folder: Path, products: pd.DataFrame, recipe: Recipe, workers: int = 2) -> pd.DataFrame:
+    """Draw what is missing, and list the photos of every product that could be cut out.
+
+    Args:
+        folder: Where the photos are or shall be.
+        products: product_id, path (product photo), kind (`top`, `dress`, `bottom` or `object`)
+            and split of each product; unique ids. Only garments of its split appear beside it.
+        recipe: How to draw.
+        workers: Processes.
+
+    Returns:
+        product_id, number (0: as a shop shows it) and path of each photo.
+
+    Raises:
+        ManifestError: The folder was drawn with another recipe, or no garment could be cut out.
+    """
+    _claim(folder, recipe)
+    paths = products["path"].tolist()
+    keys = [key_of(name, path) for name, path in zip(products["product_id"], paths, strict=True)]
+    cuts = [(folder, key, path) for key, path in zip(keys, paths, strict=True)]
+    whole = run_tasks(_cut, cuts, workers, "cutting out")
+    usable = products.assign(key=keys)[np.array(whole, bool)]
+    if usable.empty:
+        raise ManifestError(
+            f"{folder}: no garment could be cut out of {len(products)} product photos; each "
+            "should show one garment, whole and apart from its background"
+        )
+    tasks = []
+    for _, part in usable.groupby("split"):
+        garments = [Garment(*pair) for pair in zip(part["key"], part["kind"], strict=True)]
+        tasks += [Drawing(folder, one, _others(one, garments, recipe), recipe) for one in garments]
+    run_tasks(_draw, tasks, workers, "composing photos")
+    return pd.DataFrame(
+        [
+            (name, number, str(_photo(folder, key, number)))
+            for name, key in zip(usable["product_id"], usable["key"], strict=True)
+            for number in range(recipe.views + 1)
+        ],
+        columns=["product_id", "number", "path"],
+    )
+
+
+def key_of(product_id: str, path: str) -> str:
+    """A product's name in file names: another one when its photo changes.
+
+    A photo that cannot be read has a name, too; the manifest's checks report it.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError:
+        content = b""
+    digest = hashlib.sha1(product_id.encode() + b"\0", usedforsecurity=False)
+    digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def _others(
+    garment: Garment, pool: Sequence[Garment], recipe: Recipe
+) -> tuple[tuple[Garment, ...], ...]:
+    """For each photo of a person the garments to draw from."""
+    random = _random(recipe, garment.key, 0)
+    chosen = random.integers(len(pool), size=(recipe.views, OTHERS))
+    return tuple(tuple(pool[place] for place in row) for row in chosen)
+
+
+def _random(recipe: Recipe, key: str, number: int) -> np.random.Generator:
+    return np.random.default_rng([recipe.seed, int(key, 16), number])
+
+
+def _claim(folder: Path, recipe: Recipe) -> None:
+    """Mark the folder as drawn with this recipe, or refuse."""
+    marker, parameters = folder / MARKER, {"version": VERSION, **asdict(recipe)}
+    for place in ("cutouts", "backgrounds", "photos"):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    try:
+        found = json.loads(marker.read_text()) if marker.exists() else parameters
+    except ValueError as error:
+        raise ManifestError(f"{marker} is damaged ({error}): delete {folder}") from error
+    if found != parameters:
+        raise ManifestError(
+            f"{marker} says that this folder was drawn with {found}, not {parameters}: "
+            f"choose another folder or delete {folder}"
+        )
+    write_atomically(marker, json.dumps(parameters, indent=1).encode())
+
+
+def _photo(folder: Path, key: str, number: int) -> Path:
+    return folder / "photos" / f"{key}-{number}.jpg"
+
+
+def _cut(task: tuple[Path, str, str]) -> bool:
+    """Cut one garment out unless that is done; whether it could be."""
+    folder, key, path = task
+    target = folder / "cutouts" / f"{key}.png"
+    if target.exists():
+        return True
+    try:
+        photo = np.asarray(open_photo(path, at_least=(256, 256)))
+    except PhotoError:
+        return False  # the manifest's checks report it
+    found = cut_out(photo)
+    if found is None:
+        return False
+    cutout, background = found
+    write_atomically(folder / "backgrounds" / f"{key}.jpg", as_jpeg(background))
+    layers = np.dstack([cutout.pixels[..., ::-1], cutout.alpha])
+    write_atomically(target, cv2.imencode(".png", layers)[1].tobytes())
+    return True
+
+
+@lru_cache(maxsize=64)
+def _read_cutout(path: Path) -> Cutout:
+    layers = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if layers is None:
+        raise ManifestError(f"{path}: damaged; delete it and start again")
+    return Cutout(np.ascontiguousarray(layers[..., 2::-1]), np.ascontiguousarray(layers[..., 3]))
+
+
+def _draw(task: Drawing) -> None:
+    """Draw the photos of one product that are missing."""
+    folder, (key, kind), others, recipe = task
+    for number in range(recipe.views + 1):
+        path = _photo(folder, key, number)
+        if path.exists():
+            continue
+        random = _random(recipe, key, number + 1)
+        cutout = _read_cutout(folder / "cutouts" / f"{key}.png")
+        if number == 0:
+            image = product_photo(cutout, random)
+        else:
+            beside = others[number - 1]
+            worn = [(_read_cutout(folder / "cutouts" / f"{k}.png"), what) for k, what in beside]
+            behind = _read_background(folder / "backgrounds" / f"{beside[0].key}.jpg")
+            image = person_photo(cutout, kind, worn, behind, recipe.style, random)
+        write_atomically(path, as_jpeg(image))
+
+
+def _read_background(path: Path) -> Image:
+    photo = cv2.imread(str(path))
+    if photo is None:
+        raise ManifestError(f"{path}: damaged; delete it and start again")
+    return np.ascontiguousarray(photo[..., ::-1])

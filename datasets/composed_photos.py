@@ -1,0 +1,237 @@
+"""The photos made of a cut-out garment: alone as a shop shows it, or worn by a drawn person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from datasets.composed_wear import blend, draw_fit, draw_sleeve_of, draw_worn
+from datasets.cutouts import Cutout
+from datasets.lays import lay_of
+from datasets.rendered_brushes import Image, smooth_noise
+from datasets.rendered_figures import SIDES, Figure, posed_figure
+from datasets.rendered_garments import BOTTOMS, TOPS, Garment, random_garment
+from datasets.rendered_heads import draw_back_hair, draw_front_hair, draw_head
+from datasets.rendered_people import Person, draw_accessory, draw_arm, draw_body, draw_person
+from datasets.rendered_scenes import develop, draw_scene
+from datasets.rendered_wear import draw_front, draw_sleeve
+
+HEIGHT, WIDTH = 256, 192
+CANVAS = (2 * HEIGHT, 2 * WIDTH)
+
+Style = Literal["training", "unlike"]
+Kind = Literal["top", "dress", "bottom", "object"]
+POSES: dict[Style, tuple[str, ...]] = {
+    "training": (
+        "arms down",
+        "hand on hip",
+        "hands on hips",
+        "arms crossed",
+        "hands clasped",
+        "arms behind",
+        "shoulder bag",
+    ),
+    "unlike": ("hand in hair", "bag in hand", "phone"),
+}
+Dressed = tuple[Cutout, Kind]
+
+
+def product_photo(cutout: Cutout, random: np.random.Generator) -> Image:
+    """The garment alone on near-white, as a shop shows it: uint8 (256, 192, 3) RGB."""
+    canvas = np.full((*CANVAS, 3), int(random.uniform(246, 255)), np.uint8)
+    height, width = cutout.alpha.shape
+    scale = min(CANVAS[0] / height, CANVAS[1] / width) * random.uniform(0.84, 0.95)
+    centre = (CANVAS[1] / 2, CANVAS[0] / 2)
+    _paste(canvas, cutout, scale, centre, turn=float(random.normal(0, 1.5)))
+    return develop(random, canvas, (HEIGHT, WIDTH), studio=True)
+
+
+def person_photo(
+    cutout: Cutout,
+    kind: Kind,
+    others: Sequence[Dressed],
+    background: Image,
+    style: Style,
+    random: np.random.Generator,
+) -> Image:
+    """A photo of a drawn person wearing the garment: uint8 (256, 192, 3) RGB.
+
+    Args:
+        cutout: The garment, upright.
+        kind: What it is; an `object` (a shoe, a hat, a bag) is shown alone, bent and tilted.
+        others: Garments to wear beside it; drawn ones are worn where no kind fits.
+        background: uint8 (h, w, 3) RGB of any size, used in every second photo (`training`).
+        style: `unlike` takes other poses, real backgrounds only, and another camera.
+        random: Of everything else.
+    """
+    canvas = _scene(background, style, random)
+    if kind == "object":
+        _draw_object(canvas, cutout, random)
+    else:
+        figure = posed_figure(random, CANVAS, kind == "bottom", POSES[style])
+        person = draw_person(random)
+        draw_back_hair(canvas, figure, person)
+        if kind == "bottom":
+            _draw_in_bottom(canvas, figure, person, cutout, others, random)
+        else:
+            _draw_in_top(canvas, figure, person, (cutout, kind), others, random)
+        draw_head(canvas, figure, person)
+        draw_front_hair(canvas, figure, person, random)
+        draw_accessory(canvas, figure, person)
+    photo = develop(random, canvas, (HEIGHT, WIDTH), studio=False)
+    return _other_camera(photo, random) if style == "unlike" else photo
+
+
+def _scene(background: Image, style: Style, random: np.random.Generator) -> Image:
+    """A drawn scene, or a part of a real background in the photo's proportions."""
+    if style == "training" and random.random() < 0.5:
+        return draw_scene(random, CANVAS)
+    height, width = background.shape[:2]
+    rows = max(4, int(min(height, width * HEIGHT / WIDTH) * random.uniform(0.5, 1.0)))
+    columns = min(width, max(3, rows * WIDTH // HEIGHT))
+    top = int(random.integers(height - rows + 1))
+    left = int(random.integers(width - columns + 1))
+    part = background[top : top + rows, left : left + columns]
+    if random.random() < 0.5:
+        part = part[:, ::-1]
+    size = (CANVAS[1], CANVAS[0])
+    enlarged = cv2.resize(np.ascontiguousarray(part), size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(enlarged, np.uint8)
+
+
+def _draw_in_bottom(
+    canvas: Image,
+    figure: Figure,
+    person: Person,
+    cutout: Cutout,
+    others: Sequence[Dressed],
+    random: np.random.Generator,
+) -> None:
+    """The body with the garment below the waist and another above it, in place."""
+    for side in SIDES:
+        draw_arm(canvas, figure, person, side)
+    draw_body(canvas, figure, person)
+    top = _first(others, "top") if random.random() < 0.5 else None
+    if top is None:
+        garment = _another(random, TOPS[:6])
+        tucked = replace(garment, hem=min(garment.hem, 78.0), hem_curve=0.0, flare=0.0)
+        draw_front(canvas, figure, tucked, random)
+        for side in SIDES:
+            draw_sleeve(canvas, figure, tucked, side)
+    else:
+        lay = lay_of(top.alpha, "top")
+        fit = draw_fit(random, "top", lay)
+        draw_worn(canvas, figure, top, lay, replace(fit, bottom=min(fit.bottom, 80.0)), random)
+        for side in SIDES:
+            draw_sleeve_of(canvas, figure, top, lay, fit, side)
+    lay = lay_of(cutout.alpha, "bottom")
+    draw_worn(canvas, figure, cutout, lay, draw_fit(random, "bottom", lay), random)
+    for side in figure.arms_in_front:
+        draw_arm(canvas, figure, person, side, forearm_only=True)
+
+
+def _draw_in_top(
+    canvas: Image,
+    figure: Figure,
+    person: Person,
+    dressed: Dressed,
+    others: Sequence[Dressed],
+    random: np.random.Generator,
+) -> None:
+    """The body in a top or dress; with a top another garment below the waist, in place."""
+    cutout, kind = dressed
+    lay = lay_of(cutout.alpha, kind)
+    fit = draw_fit(random, kind, lay)
+    sleeveless = not lay.sleeves
+    for side in SIDES:
+        if sleeveless or side not in figure.arms_in_front:
+            draw_arm(canvas, figure, person, side)
+            draw_sleeve_of(canvas, figure, cutout, lay, fit, side)
+    draw_body(canvas, figure, person)
+    tucked = random.random() < 0.25
+    if kind == "top" and not tucked:
+        _draw_lower(canvas, figure, others, random)
+    draw_worn(canvas, figure, cutout, lay, fit, random)
+    if kind == "top" and tucked:
+        _draw_lower(canvas, figure, others, random)
+    if random.random() < 0.08:
+        draw_front(canvas, figure, _another(random, ("jacket",)), random, opened=True)
+    for side in figure.arms_in_front:
+        draw_arm(canvas, figure, person, side, forearm_only=sleeveless)
+        draw_sleeve_of(canvas, figure, cutout, lay, fit, side)
+
+
+def _draw_lower(
+    canvas: Image, figure: Figure, others: Sequence[Dressed], random: np.random.Generator
+) -> None:
+    """Trousers or a skirt, real or drawn, in place."""
+    bottom = _first(others, "bottom") if random.random() < 0.5 else None
+    if bottom is None:
+        draw_front(canvas, figure, _another(random, BOTTOMS), random)
+        return
+    lay = lay_of(bottom.alpha, "bottom")
+    draw_worn(canvas, figure, bottom, lay, draw_fit(random, "bottom", lay), random)
+
+
+def _first(others: Sequence[Dressed], kind: Kind) -> Cutout | None:
+    return next((cutout for cutout, what in others if what == kind), None)
+
+
+def _another(random: np.random.Generator, kinds: tuple[str, ...]) -> Garment:
+    """A drawn garment; most are plain, so that they seldom steal the show."""
+    other = random_garment(random, str(random.choice(kinds)))
+    return replace(other, pattern="solid", print_kind="none") if random.random() < 0.7 else other
+
+
+def _draw_object(canvas: Image, cutout: Cutout, random: np.random.Generator) -> None:
+    """What nobody can wear here, alone in the scene: bent, tilted and off the middle, in place."""
+    height, width = cutout.alpha.shape
+    scale = min(CANVAS[0] / height, CANVAS[1] / width) * random.uniform(0.5, 0.95)
+    centre = (CANVAS[1] * random.uniform(0.42, 0.58), CANVAS[0] * random.uniform(0.42, 0.58))
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    grain, strength = (height / 2.5, width / 2.5), np.float32(0.04 * max(height, width))
+    maps = (
+        x + strength * smooth_noise(random, height, width, grain),
+        y + strength * smooth_noise(random, height, width, grain),
+    )
+    pixels = cv2.remap(cutout.pixels, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    alpha = cv2.remap(cutout.alpha, *maps, cv2.INTER_LINEAR)
+    bent = Cutout(np.asarray(pixels, np.uint8), np.asarray(alpha, np.uint8))
+    _paste(canvas, bent, scale, centre, turn=float(random.normal(0, 14)))
+
+
+def _paste(
+    canvas: Image, cutout: Cutout, scale: float, centre: tuple[float, float], turn: float
+) -> None:
+    """The cut-out, enlarged and turned by degrees, in place."""
+    height, width = cutout.alpha.shape
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn, scale)
+    matrix[:, 2] += (centre[0] - width / 2, centre[1] - height / 2)
+    size = (canvas.shape[1], canvas.shape[0])
+    over = cv2.warpAffine(cutout.pixels, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    alpha = cv2.warpAffine(cutout.alpha, matrix, size)
+    blend(canvas, np.asarray(over, np.uint8), np.asarray(alpha, np.uint8))
+
+
+def _other_camera(photo: Image, random: np.random.Generator) -> Image:
+    """A tilted, blurred, coarser and differently lit photo than training ever shows."""
+    height, width = photo.shape[:2]
+    corners = np.array(((0, 0), (width, 0), (0, height), (width, height)), np.float32)
+    moved = corners + random.uniform(-0.07, 0.07, (4, 2)).astype(np.float32) * (width, height)
+    tilt = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
+    photo = np.asarray(
+        cv2.warpPerspective(photo, tilt, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
+    share = random.uniform(0.45, 0.8)
+    small = cv2.resize(photo, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    length = int(random.integers(1, 4))
+    small = cv2.blur(small, (length, 1) if random.random() < 0.5 else (1, length))
+    gamma = random.uniform(0.8, 1.25) * (1 + random.normal(0, 0.04, 3))
+    levels = np.arange(256)[:, None] / 255.0
+    curve = (255 * levels**gamma).clip(0, 255).astype(np.uint8)[None]
+    coarse = cv2.LUT(small, curve)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)

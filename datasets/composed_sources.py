@@ -1,0 +1,154 @@
+"""The reader `composed`: product photos of other readers, with person photos made of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from datasets.composed import Recipe, compose
+from datasets.composed_photos import Kind, Style
+from datasets.manifest import SPLITS, ManifestError, make_manifest, write_manifest
+
+KIND_COLUMNS = ("label", "articleType", "subCategory", "category")
+KINDS: dict[Kind, tuple[str, ...]] = {
+    "top": (
+        "t-shirt", "tshirts", "longsleeve", "shirt", "shirts", "outwear", "polo", "undershirt",
+        "blazer", "blazers", "hoodie", "body", "top", "tops", "blouse", "sweatshirts", "sweaters",
+        "jackets", "kurtas", "kurtis", "tunics", "innerwear vests", "waistcoat", "topwear",
+    ),
+    "dress": ("dress", "dresses", "jumpsuit", "nightdress", "baby dolls"),
+    "bottom": (
+        "pants", "shorts", "skirt", "skirts", "jeans", "trousers", "track pants", "capris",
+        "leggings", "bottomwear", "jeggings", "lounge pants",
+    ),
+}  # fmt: skip
+KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set to take products from.
+
+    Args:
+        reader: Its layout, a name that `data.reader` knows.
+        path: Its folder or file.
+        options: Of its reader.
+        kind: `top`, `dress`, `bottom` or `object` where all products are one; otherwise the
+            columns label, articleType, subCategory or category tell.
+        splits: Those that are kept.
+        compose: Splits in which person photos are made of the product photos.
+    """
+
+    reader: str
+    path: str
+    options: dict[str, Any] = field(default_factory=dict)
+    kind: Kind | None = None
+    splits: tuple[str, ...] = SPLITS
+    compose: tuple[str, ...] = SPLITS
+
+
+def read_composed(
+    folder: Path,
+    *,
+    sources: list[Source],
+    views: int = 4,
+    style: Style = "training",
+    seed: int = 0,
+    workers: int = 2,
+) -> pd.DataFrame:
+    """Manifest of several data sets, with person photos composed of their product photos.
+
+    Args:
+        folder: Where composed photos are or shall be.
+        sources: Data sets; their own person photos, splits and attributes are kept.
+        views: Composed photos of people per product.
+        style: `training`, or `unlike`: poses, scenes and cameras that training never shows.
+        seed: Of the drawing.
+        workers: Processes that draw.
+
+    Returns:
+        A manifest. In the training split the garment on white is a second product photo; held-out
+        products are known by their own photos only. With several sources, product ids begin
+        with the reader's name.
+
+    Raises:
+        ManifestError: A source cannot be read, or none of its garments can be cut out.
+    """
+    from datasets.readers import READERS  # which knows this reader, too
+
+    parts = []
+    for source in sources:
+        if source.reader not in READERS:
+            raise ManifestError(
+                f"unknown reader {source.reader!r} in sources; there are {', '.join(READERS)}"
+            )
+        frame = READERS[source.reader](Path(source.path), **source.options)
+        frame = frame[frame["split"].isin(source.splits)].reset_index(drop=True)
+        if len(sources) > 1:
+            frame["product_id"] = source.reader + ":" + frame["product_id"]
+        if source.compose:
+            recipe = Recipe(views, style, seed)
+            frame = _with_views(frame, Path(folder) / source.reader, source, recipe, workers)
+        parts.append(frame)
+    return make_manifest(pd.concat(parts, ignore_index=True))
+
+
+def _with_views(
+    frame: pd.DataFrame, folder: Path, source: Source, recipe: Recipe, workers: int
+) -> pd.DataFrame:
+    """The source's rows and those of the composed photos, which have its products' attributes."""
+    products = frame[(frame["role"] == "product") & frame["split"].isin(source.compose)]
+    products = products.drop_duplicates("product_id")
+    kinds = pd.Series(source.kind, products.index) if source.kind else _kinds_of(products)
+    asked = products[["product_id", "path", "split"]].assign(kind=kinds)
+    made = compose(folder, asked, recipe, workers)
+    attributes = products.drop(columns=["path", "role", "x1", "y1", "x2", "y2"], errors="ignore")
+    rows = made.merge(attributes, on="product_id")
+    alone = rows["number"] == 0
+    rows["role"] = alone.map({True: "product", False: "person"})
+    rows = rows[~alone | (rows["split"] == "train")]
+    return pd.concat([frame, rows.drop(columns="number")], ignore_index=True)
+
+
+def _kinds_of(products: pd.DataFrame) -> pd.Series:
+    """What each product is, by the first of its labels that says so."""
+    kinds = pd.Series("object", products.index, dtype="object")
+    for column in reversed([name for name in KIND_COLUMNS if name in products]):
+        known = [KIND_OF.get(str(label).lower()) for label in products[column]]
+        kinds = pd.Series(known, products.index, dtype="object").fillna(kinds)
+    return kinds
+
+
+def main() -> None:
+    """Command line: compose photos of one data set and write their manifest."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="of the composed photos")
+    parser.add_argument("--reader", default="clothing")
+    parser.add_argument("--path", required=True, help="of the product photos")
+    parser.add_argument("--options", type=json.loads, default={}, help="of the reader, as JSON")
+    parser.add_argument("--kind", choices=("top", "dress", "bottom", "object"))
+    parser.add_argument("--split", choices=("train", "validation", "test"))
+    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--style", choices=("training", "unlike"), default="training")
+    parser.add_argument("--workers", type=int, default=2)
+    choice = parser.parse_args()
+    splits = (choice.split,) if choice.split else SPLITS
+    source = Source(choice.reader, choice.path, choice.options, choice.kind, splits)
+    frame = read_composed(
+        choice.folder,
+        sources=[source],
+        views=choice.views,
+        style=choice.style,
+        workers=choice.workers,
+    )
+    write_manifest(frame, choice.folder / "manifest.csv")
+    print(f"{choice.folder / 'manifest.csv'}: {len(frame)} photos")
+
+
+if __name__ == "__main__":
+    main()
