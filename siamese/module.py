@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 from torch import Tensor
 
 from siamese.checkpoint import start_from_checkpoint
@@ -68,6 +69,9 @@ class SiameseModule(pl.LightningModule):
         warmup: Share of all steps in which the rate rises from 0; then it falls as a cosine.
             `None` keeps the rate constant (the report's).
         scale: Start of the pair score's scale.
+        average_weights: Share d of the mean of the weights that each step keeps: validated and
+            saved is mean ← d · mean + (1 − d) · weights, batch statistics included (Polyak and
+            Juditsky 1992 in its exponential form). 0 takes the weights as they are.
         seed: Of dropout, drawn anew for each epoch so that a resumed run repeats it.
     """
 
@@ -84,9 +88,14 @@ class SiameseModule(pl.LightningModule):
         weight_decay: float = 0.05,
         warmup: float | None = 0.1,
         scale: float = 10.0,
+        average_weights: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= average_weights < 1:
+            raise UserError(
+                f"model.average_weights must be at least 0 and below 1, not {average_weights}"
+            )
         if min(learning_rate, weight_decay) < 0 or scale <= 0 or not 0 <= (warmup or 0) <= 1:
             raise UserError(
                 "model.learning_rate and weight_decay must be at least 0, scale above 0, warmup a "
@@ -99,7 +108,7 @@ class SiameseModule(pl.LightningModule):
             learning_rate,
             weight_decay,
         )
-        self.warmup, self.seed = warmup, seed
+        self.warmup, self.average_weights, self.seed = warmup, average_weights, seed
         self.freeze_backbone = freeze_backbone
         size = preprocessing.height, preprocessing.width
         self.encoder = Encoder(encoder, *size, pretrained if start_from is None else False)
@@ -126,6 +135,10 @@ class SiameseModule(pl.LightningModule):
         """uint8 (B, H, W, 3) → unit embeddings, float32 (B, D)."""
         embedding: Tensor = self.encoder(self.preprocessing.normalise(pixels))
         return embedding
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Keeps the mean of the weights, and puts it in their place for validation and files."""
+        return [EMAWeightAveraging(decay=self.average_weights)] if self.average_weights else []
 
     def on_train_start(self) -> None:
         if not any(parameter.requires_grad for parameter in self.encoder.parameters()):

@@ -308,6 +308,51 @@ def test_without_freezing_weights_and_statistics_move(rendered: Path, tmp_path: 
     )
 
 
+# ---- averaged weights
+
+
+class EveryStep(Callback):
+    """Keeps copies of the weights and batch statistics after each step."""
+
+    def __init__(self) -> None:
+        self.states: list[dict[str, Tensor]] = []
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        self.states.append(copy.deepcopy(pl_module.state_dict()))
+
+
+def test_the_mean_of_the_weights_is_validated_saved_and_kept(
+    rendered: Path, tmp_path: Path
+) -> None:
+    """mean ← .7 · mean + .3 · weights after each of six steps, which themselves go on unmoved."""
+    torch.manual_seed(0)
+    module = SiameseModule(SMALL, SIZE, average_weights=0.7, learning_rate=0.02, warmup=None)
+    plain = copy.deepcopy(module)
+    plain.average_weights = 0.0
+    data = data_of(rendered, tmp_path)
+    steps, checkpoints = EveryStep(), ModelCheckpoint(tmp_path, save_last=True)
+    trainer = trainer_of(max_epochs=3, enable_checkpointing=True, callbacks=[steps, checkpoints])
+    trainer.fit(module, data)
+    trainer_of(max_epochs=3).fit(plain, data)
+    assert len(steps.states) == 6
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for name, weight in module.state_dict().items():
+        assert torch.equal(steps.states[-1][name], plain.state_dict()[name]), name
+        assert torch.equal(saved["state_dict"][name], weight), name
+        if not weight.is_floating_point():  # the number of batches seen
+            continue
+        mean = steps.states[0][name]
+        for state in steps.states[1:]:
+            mean = 0.7 * mean + 0.3 * state[name]
+        assert torch.allclose(weight, mean, rtol=1e-5, atol=1e-7), name
+    assert not torch.equal(module.encoder.neck[1].running_mean, plain.encoder.neck[1].running_mean)
+    with torch.inference_mode():
+        embedding = torch.cat([module.eval()(batch.pixels) for batch in data.val_dataloader()])
+    assert torch.allclose(module.validated.pixels, embedding, atol=1e-6)
+
+
 # ---- resume
 
 
@@ -332,17 +377,28 @@ class KillAt(Callback):
 
 @pytest.mark.parametrize("middle", [False, True])
 @pytest.mark.parametrize(
-    ("backbone", "workers"), [("small_resnet", 0), ("report_cnn", 0), ("report_cnn", 2)]
+    ("backbone", "workers", "model"),
+    [
+        ("small_resnet", 0, {}),
+        ("small_resnet", 0, {"average_weights": 0.8}),
+        ("report_cnn", 0, {}),
+        ("report_cnn", 2, {}),
+    ],
 )
 def test_a_resumed_training_ends_with_the_very_same_weights(
-    backbone: str, workers: int, middle: bool, rendered: Path, tmp_path: Path
+    backbone: str,
+    workers: int,
+    model: dict[str, Any],
+    middle: bool,
+    rendered: Path,
+    tmp_path: Path,
 ) -> None:
     """Killed between two epochs or within the third; dropout and views are drawn as before."""
     config = EncoderConfig(backbone, 8, widths=(8, 16), depth=1)
 
     def run(folder: Path, kill: KillAt | None, resume: Path | None) -> tuple[Any, ...]:
         torch.manual_seed(1 if resume is None else 2)  # what a new process starts with is chance
-        module = SiameseModule(config, SIZE, learning_rate=3e-3, seed=4)
+        module = SiameseModule(config, SIZE, learning_rate=3e-3, seed=4, **model)
         if resume is None:
             module.load_state_dict(initial)
         checkpoints = ModelCheckpoint(folder, filename="best", save_last=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
 from safetensors.numpy import load_file
@@ -142,6 +143,19 @@ def test_a_training_starts_from_another_runs_weights_and_resumes_from_its_own(
     assert same(weights_of("parts", *unjudged, "--ckpt_path", "last"), straight)
 
 
+def test_the_saved_weights_are_the_averaged_ones_that_were_validated(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    arguments = write(settings, tmp_path / "c.yaml")
+    assert train.main([*arguments, "--model.average_weights", "0.9"]) == 0
+    best = torch.load(tmp_path / "run/best.ckpt", weights_only=True)
+    saved = load_checkpoint(tmp_path / "run/model.safetensors").encoder.state_dict()
+    for name, weight in saved.items():
+        assert torch.equal(weight, best["state_dict"][f"encoder.{name}"]), name
+    name = "neck.0.weight"
+    assert not torch.equal(saved[name], best["current_model_state"][f"encoder.{name}"])
+
+
 def test_rivals_run_on_the_same_data_and_stand_in_the_same_tables(
     settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,6 +273,7 @@ def test_weights_and_biases_logs_offline_without_an_account(
         (["--data.persons_per_product", "0"], "at least 1"),
         (["--data.erase", "2"], "from 0 to 1"),
         (["--model.warmup", "3"], "warmup a share"),
+        (["--model.average_weights", "1"], "average_weights must be at least 0 and below 1"),
         (["--trainer.max_epochs", "-3"], "max_epochs"),
         (["--ckpt_path", __file__], "no training checkpoint, or damaged"),
         (
