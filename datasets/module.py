@@ -17,11 +17,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.batches import Draw, DrawnPairs, PairBatches, PhotoBatches, ProductBatches
 from datasets.cache import CachedPhotos, cache_photos
+from datasets.lookalikes import LookAlikes, twin_numbers
 from datasets.manifest import ManifestError, describe_faults, drop_broken_photos, find_faults
 from datasets.readers import READERS
 from datasets.transforms import training_views
 from siamese.errors import UserError
 from siamese.evaluation import codes
+from siamese.module import SiameseModule
 from siamese.preprocessing import Preprocessing
 from siamese.runtime import available_cores
 from siamese.verification import draw_pairs
@@ -55,6 +57,10 @@ class ProductPhotos(pl.LightningDataModule):
             pairs, for the loss `bare_sigmoid`).
         products_per_batch: P, products that meet in a batch, over all processes.
         persons_per_product: K, person photos of each of them.
+        hard_from: Share of the training's epochs after which half of each batch are look-alikes:
+            products whose product photos the network, as it is before each epoch, embeds nearby.
+            Products of one `twin_group`, if the manifest has that column, then count as the
+            same. 1 never does it.
         pairs_per_product: Positive pairs, and negative pairs, drawn of each product.
         pairs_per_batch: Over all processes.
         view_strength: How much training views differ from the photo; 0 to 1.
@@ -74,6 +80,7 @@ class ProductPhotos(pl.LightningDataModule):
         batches: Literal["products", "pairs"] = "products",
         products_per_batch: int = 64,
         persons_per_product: int = 1,
+        hard_from: float = 1.0,
         pairs_per_product: int = 10,
         pairs_per_batch: int = 32,
         view_strength: float = 1.0,
@@ -89,17 +96,19 @@ class ProductPhotos(pl.LightningDataModule):
                 "products_per_batch, persons_per_product, pairs_per_product and pairs_per_batch "
                 f"must be at least 1, workers at least 0, not {sizes} and {workers}"
             )
-        if not all(0 <= share <= 1 for share in (view_strength, erase, broken_limit)):
+        if not all(0 <= share <= 1 for share in (view_strength, erase, broken_limit, hard_from)):
             raise UserError(
-                "view_strength, erase and broken_limit must be from 0 to 1, not "
-                f"{view_strength}, {erase} and {broken_limit}"
+                "view_strength, erase, broken_limit and hard_from must be from 0 to 1, not "
+                f"{view_strength}, {erase}, {broken_limit} and {hard_from}"
             )
+        if hard_from < 1 and batches == "pairs":
+            raise UserError("data.hard_from needs data.batches: products")
         self.read = _reader(reader, options or {})
         self.path, self.cache = Path(path), Path(cache)
         self.batches = batches
         self.products_per_batch, self.persons_per_product = products_per_batch, persons_per_product
         self.pairs_per_product, self.pairs_per_batch = pairs_per_product, pairs_per_batch
-        self.view_strength, self.erase = view_strength, erase
+        self.view_strength, self.erase, self.hard_from = view_strength, erase, hard_from
         self.broken_limit, self.seed = broken_limit, seed
         cores = available_cores()
         self.workers = workers if workers is not None else min(4, cores // 2 if cores > 2 else 0)
@@ -186,7 +195,9 @@ class ProductPhotos(pl.LightningDataModule):
             workers = 0  # nothing to compute, copying to another process would cost more
         else:
             views = training_views(self.view_strength, self.erase)
-            dataset = PhotoBatches(cached, product, is_person, views)
+            lookalikes = self._lookalikes(frame, cached)
+            labels = product if lookalikes is None else lookalikes.twins
+            dataset = PhotoBatches(cached, labels, is_person, views)
             sampler = ProductBatches(
                 product,
                 is_person,
@@ -194,6 +205,7 @@ class ProductPhotos(pl.LightningDataModule):
                 self.persons_per_product,
                 self.seed,
                 **place,
+                lookalikes=lookalikes,
             )
             workers = self.workers
         return TrainingLoader(
@@ -204,6 +216,25 @@ class ProductPhotos(pl.LightningDataModule):
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # starting workers shall not move the numbers of dropout
         )
+
+    def _lookalikes(self, frame: pd.DataFrame, cached: CachedPhotos) -> LookAlikes | None:
+        """What makes the late batches of the trainer's run; None if there shall be none."""
+        if self.hard_from == 1 or self.trainer is None:
+            return None
+        trainer, epochs = self.trainer, self.trainer.max_epochs
+        if epochs is None or epochs < 0:
+            raise UserError("data.hard_from needs to know the end: set trainer.max_epochs")
+        module = trainer.lightning_module
+        assert isinstance(module, SiameseModule)
+
+        def embed(rows: np.ndarray) -> np.ndarray:
+            chunks = np.array_split(cached.slot[rows], range(128, len(rows), 128))
+            pixels = (torch.from_numpy(cached.pixels[chunk]) for chunk in chunks)
+            # One process speaks for all: the batch statistics of each are its own.
+            own = torch.cat([module.embed(photos) for photos in pixels])
+            return np.asarray(trainer.strategy.broadcast(own))
+
+        return LookAlikes(embed, self.hard_from * epochs, twin_numbers(frame))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All validation photos in order, each once; of several processes each takes its share."""

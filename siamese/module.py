@@ -136,6 +136,15 @@ class SiameseModule(pl.LightningModule):
         embedding: Tensor = self.encoder(self.preprocessing.normalise(pixels))
         return embedding
 
+    @torch.no_grad()
+    def embed(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) → unit embeddings in evaluation mode, float32 (B, D), on the CPU."""
+        was_training = self.training
+        self.eval()
+        embedding: Tensor = self(pixels.to(self.device)).cpu()
+        self.train(was_training)
+        return embedding
+
     def configure_callbacks(self) -> list[Callback]:
         """Keeps the mean of the weights, and puts it in their place for validation and files."""
         return [EMAWeightAveraging(decay=self.average_weights)] if self.average_weights else []

@@ -347,7 +347,8 @@ def test_the_mean_of_the_weights_is_validated_saved_and_kept(
         for state in steps.states[1:]:
             mean = 0.7 * mean + 0.3 * state[name]
         assert torch.allclose(weight, mean, rtol=1e-5, atol=1e-7), name
-    assert not torch.equal(module.encoder.neck[1].running_mean, plain.encoder.neck[1].running_mean)
+    name = "encoder.neck.1.running_mean"
+    assert not torch.equal(module.state_dict()[name], plain.state_dict()[name])
     with torch.inference_mode():
         embedding = torch.cat([module.eval()(batch.pixels) for batch in data.val_dataloader()])
     assert torch.allclose(module.validated.pixels, embedding, atol=1e-6)
@@ -377,18 +378,18 @@ class KillAt(Callback):
 
 @pytest.mark.parametrize("middle", [False, True])
 @pytest.mark.parametrize(
-    ("backbone", "workers", "model"),
+    ("backbone", "model", "data"),
     [
-        ("small_resnet", 0, {}),
-        ("small_resnet", 0, {"average_weights": 0.8}),
-        ("report_cnn", 0, {}),
-        ("report_cnn", 2, {}),
+        ("small_resnet", {}, {}),
+        ("small_resnet", {"average_weights": 0.8}, {"hard_from": 0.5}),
+        ("report_cnn", {}, {}),
+        ("report_cnn", {}, {"workers": 2, "hard_from": 0.5}),
     ],
 )
 def test_a_resumed_training_ends_with_the_very_same_weights(
     backbone: str,
-    workers: int,
     model: dict[str, Any],
+    data: dict[str, Any],
     middle: bool,
     rendered: Path,
     tmp_path: Path,
@@ -407,9 +408,9 @@ def test_a_resumed_training_ends_with_the_very_same_weights(
             enable_checkpointing=True,
             callbacks=[checkpoints, *([kill] if kill else [])],
         )
-        data = data_of(rendered, tmp_path, workers=workers, persons_per_product=2)
+        photos = data_of(rendered, tmp_path, persons_per_product=2, **data)
         try:
-            trainer.fit(module, data, ckpt_path=resume)
+            trainer.fit(module, photos, ckpt_path=resume)
         except KilledError:
             return ()
         return module.state_dict(), trainer.global_step, dict(trainer.callback_metrics)

@@ -272,6 +272,7 @@ def test_weights_and_biases_logs_offline_without_an_account(
         ),
         (["--data.persons_per_product", "0"], "at least 1"),
         (["--data.erase", "2"], "from 0 to 1"),
+        (["--data.hard_from", "-1"], "hard_from must be from 0 to 1"),
         (["--model.warmup", "3"], "warmup a share"),
         (["--model.average_weights", "1"], "average_weights must be at least 0 and below 1"),
         (["--trainer.max_epochs", "-3"], "max_epochs"),
