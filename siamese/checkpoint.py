@@ -129,7 +129,10 @@ class Checkpoint:
 
     def _recipe(self) -> dict[str, Any]:
         """Everything besides the weights that decides an embedding, as JSON values."""
-        return {"encoder": asdict(self.encoder.config), "preprocessing": asdict(self.preprocessing)}
+        encoder = asdict(self.encoder.config)
+        if not encoder["flip_average"]:
+            del encoder["flip_average"]  # as in checkpoints and catalogs from before it was there
+        return {"encoder": encoder, "preprocessing": asdict(self.preprocessing)}
 
 
 def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
@@ -176,7 +179,8 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
     """Copy a checkpoint's weights into an encoder that is to be trained further.
 
     The size of the embedding may differ; then the neck keeps its own new weights, and the log
-    says so. So may the size of the photos, where the weights do not depend on it.
+    says so. So may the size of the photos, where the weights do not depend on it, and
+    `flip_average`, which no weight depends on.
 
     Raises:
         UserError: Missing, damaged, or of another architecture or normalisation.
@@ -185,7 +189,8 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
         raise UserError(f"{path}: no such checkpoint; check model.start_from")
     given = load_checkpoint(path)
     there, here = given.encoder.config, encoder.config
-    if replace(there, embedding_size=here.embedding_size) != here:
+    alike = replace(there, embedding_size=here.embedding_size, flip_average=here.flip_average)
+    if alike != here:
         settings = asdict(here)
         other = [f"{k} {v!r}" for k, v in asdict(there).items() if v != settings[k]]
         raise UserError(

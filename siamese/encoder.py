@@ -111,6 +111,8 @@ class EncoderConfig:
         depth: Residual blocks per stage of `small_resnet`.
         pooling: How `small_resnet`'s feature map becomes one vector: `gem` (generalised mean,
             Radenović et al. 2019) or `average`.
+        flip_average: Embed a photo and its mirror image, and take the mean: twice the work, at
+            search and validation alike; training steps are not concerned.
     """
 
     backbone: str = "small_resnet"
@@ -118,6 +120,7 @@ class EncoderConfig:
     widths: tuple[int, ...] = (64, 128, 256)
     depth: int = 2
     pooling: Literal["gem", "average"] = "gem"
+    flip_average: bool = False
 
     def __post_init__(self) -> None:
         if min(self.embedding_size, self.depth, len(self.widths), *self.widths) < 1:
@@ -195,6 +198,13 @@ class Encoder(nn.Module):
 
     def forward(self, photos: Tensor) -> Tensor:
         """Normalised photos, float (B, 3, H, W), → unit embeddings, float32 (B, D)."""
+        embedding = self._embed(photos)
+        if self.config.flip_average and not self.training:
+            embedding = functional.normalize(embedding + self._embed(photos.flip(3)), dim=1)
+        return embedding
+
+    def _embed(self, photos: Tensor) -> Tensor:
+        """The same of these very photos, without their mirror images."""
         embedding: Tensor = self.neck(self.backbone(photos))
         return functional.normalize(embedding.float(), dim=1)
 

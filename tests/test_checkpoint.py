@@ -114,7 +114,9 @@ def test_another_process_gives_the_same_fingerprint_and_nearly_the_same_embeddin
     assert [float(x) for x in output[1:]] == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["weight", "batch statistics", "size", "fit", "mean", "pooling"])
+@pytest.mark.parametrize(
+    "name", ["weight", "batch statistics", "size", "fit", "mean", "pooling", "flip"]
+)
 def test_whatever_decides_an_embedding_decides_the_fingerprint(name: str) -> None:
     checkpoint = made()
     if name == "weight":
@@ -125,6 +127,8 @@ def test_whatever_decides_an_embedding_decides_the_fingerprint(name: str) -> Non
         next(other.encoder.buffers())[0] += 1e-6
     elif name == "pooling":
         other = made(replace(SMALL, pooling="average"))
+    elif name == "flip":
+        other = made(replace(SMALL, flip_average=True))
     else:
         changed: dict[str, Any] = {"size": {"height": 33}, "fit": {"fit": "stretch"}}
         preprocessing = Preprocessing(32, 32)
@@ -132,6 +136,15 @@ def test_whatever_decides_an_embedding_decides_the_fingerprint(name: str) -> Non
         other = made(preprocessing=preprocessing)
     assert other.fingerprint != checkpoint.fingerprint
     assert len(checkpoint.fingerprint) == 16
+
+
+def test_flip_averaging_is_saved_and_was_off_before_it_could_be(tmp_path: Path) -> None:
+    """The card of an older checkpoint does not name it; nor does one of today that is without."""
+    for flip in (False, True):
+        made(replace(SMALL, flip_average=flip)).save(tmp_path / "m.safetensors")
+        with safe_open(tmp_path / "m.safetensors", framework="pt") as file:
+            assert ("flip_average" in json.loads(file.metadata()["card"])["encoder"]) == flip
+        assert load_checkpoint(tmp_path / "m.safetensors").encoder.config.flip_average == flip
 
 
 def test_what_scores_mean_and_the_label_do_not_decide_the_fingerprint() -> None:
@@ -343,9 +356,13 @@ def channels_last(encoder: Encoder) -> Encoder:
     return encoder.to(memory_format=torch.channels_last)
 
 
-def test_a_training_starts_with_the_very_weights_and_batch_statistics(saved: Path) -> None:
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_training_starts_with_the_very_weights_and_batch_statistics(
+    saved: Path, flip: bool
+) -> None:
+    """Flip averaging has no weights, so either encoder may start from one without it."""
     torch.manual_seed(5)
-    encoder = channels_last(Encoder(SMALL, 32, 32))
+    encoder = channels_last(Encoder(replace(SMALL, flip_average=flip), 32, 32))
     given = load_checkpoint(saved).encoder.state_dict()
     name = "backbone.0.0.weight"
     assert not torch.equal(encoder.state_dict()[name], given[name])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -114,6 +116,34 @@ def test_both_sides_of_a_pair_move_the_same_weights() -> None:
     assert left.abs().max() > 1e-4
     assert right.abs().max() > 1e-4
     assert torch.allclose(both, left + right, rtol=1e-3, atol=1e-5)
+
+
+def flipping(config: EncoderConfig) -> tuple[Encoder, Encoder]:
+    """The same weights without and with flip averaging, in evaluation mode."""
+    torch.manual_seed(0)
+    plain = Encoder(config, 32, 24).eval()
+    averaging = Encoder(replace(config, flip_average=True), 32, 24).eval()
+    averaging.load_state_dict(plain.state_dict())
+    return plain, averaging
+
+
+@pytest.mark.parametrize("config", [SMALL, EncoderConfig("report_cnn", 10)])
+def test_flip_averaging_is_the_normalised_mean_of_a_photo_and_its_mirror_image(
+    config: EncoderConfig,
+) -> None:
+    plain, averaging = flipping(config)
+    photos = torch.randn(3, 3, 32, 24)
+    mean = (plain(photos) + plain(torch.from_numpy(photos.numpy()[..., ::-1].copy()))) / 2
+    expected = mean / mean.norm(dim=1, keepdim=True)
+    assert (mean - plain(photos)).abs().max() > 1e-3
+    torch.testing.assert_close(averaging(photos), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(averaging(photos.flip(3)), expected, atol=1e-6, rtol=0)
+
+
+def test_training_steps_do_no_flip_averaging() -> None:
+    plain, averaging = flipping(SMALL)
+    photos = torch.randn(4, 3, 32, 24)
+    assert torch.equal(averaging.train()(photos), plain.train()(photos))
 
 
 def test_generalised_mean_lies_between_mean_and_maximum() -> None:
