@@ -92,9 +92,11 @@ def search(arguments: Namespace) -> None:
     from siamese.output import rankings_as_json, rankings_as_text
 
     catalog = catalog_of(arguments)
-    finder = Finder(checkpoint_of(arguments), catalog)
+    finder = Finder(checkpoint_of(arguments), catalog, arguments.product_score, arguments.rerank)
     photos = photos_of(arguments.photos)
-    rankings = search(finder, photos, arguments.top, arguments.where, arguments.box)
+    rankings = search(
+        finder, photos, arguments.top, arguments.where, arguments.box, arguments.together
+    )
     if arguments.sheet:
         save_sheet(arguments.sheet, rankings)
     if arguments.json:

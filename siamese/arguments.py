@@ -78,6 +78,21 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("--top", type=positive, default=20)
     search.add_argument("--where", help="SQL condition, such as \"articleType = 'Tshirts'\"")
     search.add_argument("--box", type=box, help="x1,y1,x2,y2: the part of the photo to look at")
+    search.add_argument(
+        "--together", action="store_true", help="the photos show one garment: rank once for all"
+    )
+    search.add_argument(
+        "--product-score",
+        default="max",
+        choices=("max", "mean"),
+        help="of a product with several photos: the one most alike, or the mean of all",
+    )
+    search.add_argument(
+        "--rerank",
+        default="none",
+        choices=("none", "expansion", "reciprocal"),
+        help="order the best 100 anew by how they lie to each other; probabilities stay",
+    )
     search.add_argument("--json", action="store_true")
     search.add_argument("--sheet", type=picture, help="PNG or JPEG to draw the answers on")
 

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,8 +167,15 @@ def search(
     top: int = 20,
     where: str | None = None,
     box: Box | None = None,
+    together: bool = False,
 ) -> list[Ranking]:
     """Rank the catalog for each photo that can be used; the others are named on stderr.
+
+    Args:
+        finder, top, where: As in `Finder.rank`.
+        photos: Where they are.
+        box: The part of every photo to look at.
+        together: Whether all photos show one garment: one ranking, by the mean of the embeddings.
 
     Raises:
         PhotoError: The only photo cannot be used.
@@ -180,7 +188,13 @@ def search(
     if not embedded.usable:
         raise CatalogError(f"none of the {len(photos)} photos can be used")
     names = [photos[place] for place in embedded.usable]
-    return finder.rank_embeddings(embedded.embeddings, top, where, names)
+    if not together:
+        return finder.rank_embeddings(embedded.embeddings, top, where, names)
+    from siamese.retrieval import mean_embedding
+
+    query = mean_embedding(embedded.embeddings)
+    (ranking,) = finder.rank_embeddings(query, top, where, names[:1])
+    return [replace(ranking, together=tuple(names[1:]))]
 
 
 def photos_of(sources: Sequence[str]) -> list[str]:
@@ -198,7 +212,7 @@ def save_sheet(path: str, rankings: Sequence[Ranking]) -> None:
         CatalogError: It cannot be written.
     """
     from siamese.files import replacing
-    from siamese.output import verdict
+    from siamese.output import asked, verdict
     from siamese.sheet import SheetMatch, SheetRow, ranking_sheet
 
     rows = []
@@ -210,7 +224,8 @@ def save_sheet(path: str, rankings: Sequence[Ranking]) -> None:
             )
             for rank, match in enumerate(ranking.matches, 1)
         ]
-        rows.append(SheetRow(ranking.query, (Path(ranking.query).name, verdict(ranking)), matches))
+        name = asked(Path(ranking.query).name, ranking)
+        rows.append(SheetRow(ranking.query, (name, verdict(ranking)), matches))
     sheet = ranking_sheet(rows)
     try:
         with replacing(path) as temporary:

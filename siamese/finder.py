@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,11 +19,16 @@ from siamese.checkpoint import Checkpoint
 from siamese.photos import PhotoSource
 from siamese.preprocessing import Box
 from siamese.products import Attribute
+from siamese.reranking import RERANKINGS
 from siamese.retrieval import product_scores
 from siamese.snapshot import Snapshot
 
 CHUNK = 2**24  # cosines held at a time: 64 MiB
 DIGITS = 5  # of a probability
+CANDIDATES = 100  # products that a re-ranking orders anew
+
+ProductScore = Literal["max", "mean"]
+Rerank = Literal["none", "expansion", "reciprocal"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,8 @@ class Match:
 
     Args:
         product_id: Which.
-        path: Its photo that is most alike.
-        cosine: Of the query and that photo.
+        path: Its photo that is most alike; of products ranked by their mean, the first one.
+        cosine: Of the query and that photo, or the mean of the product's photos.
         probability: That the photo shows this very product rather than another of the catalog
             or none of it, in (0, 1).
         attributes: What the catalog knows of it.
@@ -51,15 +57,19 @@ class Ranking:
 
     Args:
         query: What the photo is called.
-        matches: The best products, best first; ties in order of the product ids.
+        matches: The best products, best first; ties in order of the product ids. After a
+            re-ranking neither cosines nor probabilities fall in that order, for both are still
+            of the photo itself: the calibration was fitted on cosines, not on new orders.
         probability: That the photo's product is in the catalog (or its filtered part) at all.
         in_catalog: Whether that reaches the checkpoint's fitted threshold.
+        together: Further photos of the same garment that were asked together with the query.
     """
 
     query: str
     matches: tuple[Match, ...]
     probability: float
     in_catalog: bool
+    together: tuple[str, ...] = ()
 
 
 class Finder:
@@ -68,17 +78,29 @@ class Finder:
     Args:
         checkpoint: The encoder that made the catalog's embeddings, and what its cosines mean.
         catalog: An open catalog, or where it is.
+        product_score: What counts of a product with several photos: the one that is most alike
+            (`max`), or the normalised mean of their embeddings. Probabilities are fitted for
+            single photos, so for a mean they are somewhat off; benchmarks/tricks.py measures it.
+        rerank: How the best products are ordered anew, see `siamese.reranking`.
 
     Raises:
         CatalogError: There is no such catalog, or another encoder made it.
     """
 
-    def __init__(self, checkpoint: Checkpoint, catalog: Catalog | str | Path) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        catalog: Catalog | str | Path,
+        product_score: ProductScore = "max",
+        rerank: Rerank = "none",
+    ) -> None:
         if not isinstance(catalog, Catalog):
             catalog = Catalog.open(catalog)
         catalog.check(checkpoint.fingerprint)
         self.checkpoint = checkpoint
         self.catalog = catalog
+        self.product_score = product_score
+        self.rerank = rerank
 
     def rank(
         self,
@@ -127,17 +149,44 @@ class Finder:
             raise ValueError(f"top must be at least 1, not {top}")
         snapshot = self.catalog.snapshot()
         names = names or [f"photo {number}" for number in range(1, len(embeddings) + 1)]
-        chosen = self._chosen(snapshot, where)
-        gallery, product = torch.from_numpy(snapshot.embeddings), snapshot.product
-        if chosen is not None:
-            gallery, product = gallery[torch.from_numpy(chosen)], product[chosen]
+        gallery, product, photo = self._gallery(snapshot, self._chosen(snapshot, where))
+        considered = top if self.rerank == "none" else max(top, CANDIDATES)
         rankings = []
-        for name, (photos, cosines, others) in zip(
-            names, best_photos(embeddings, gallery, product, top), strict=True
+        for name, query, (places, cosines, others) in zip(
+            names, embeddings, best_photos(embeddings, gallery, product, considered), strict=True
         ):
-            places = photos if chosen is None else chosen[photos]
-            rankings.append(self._ranking(name, snapshot, places, cosines, others))
+            order = self._order(query, gallery[torch.from_numpy(places)])
+            shown, hidden = order[:top], torch.from_numpy(cosines[order[top:]])
+            others = torch.cat([hidden, others])
+            rankings.append(
+                self._ranking(name, snapshot, photo[places[shown]], cosines[shown], others)
+            )
         return rankings
+
+    def _gallery(
+        self, snapshot: Snapshot, chosen: np.ndarray | None
+    ) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        """What is ranked: embeddings (M, D), the product of each, and the photo that stands for it.
+
+        A product's mean is over all of its photos, also where a filter chose some of them.
+        """
+        if self.product_score == "mean":
+            gallery, product = snapshot.means, np.arange(len(snapshot.product_ids))
+            photo = snapshot.first
+            chosen = chosen if chosen is None else np.unique(snapshot.product[chosen])
+        else:
+            gallery, product = snapshot.embeddings, snapshot.product
+            photo = np.arange(len(product))
+        if chosen is not None:
+            gallery, product, photo = gallery[chosen], product[chosen], photo[chosen]
+        return torch.from_numpy(gallery), product, photo
+
+    def _order(self, query: Tensor, candidates: Tensor) -> np.ndarray:
+        """Candidates' places from best to worst, int64; as they are without a re-ranking."""
+        if self.rerank == "none":
+            return np.arange(len(candidates))
+        scores = RERANKINGS[self.rerank](query, candidates)
+        return scores.argsort(descending=True, stable=True).numpy()
 
     def _chosen(self, snapshot: Snapshot, where: str | None) -> np.ndarray | None:
         """Places of the photos to rank, `None` for all."""

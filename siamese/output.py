@@ -27,7 +27,7 @@ def rankings_as_text(rankings: Sequence[Ranking], threshold: float) -> Iterator[
     """A heading and a line per product for each ranking."""
     for ranking in rankings:
         compared = f"probability {ranking.probability:.3f}, threshold {threshold:.3f}"
-        yield f"{ranking.query}: {verdict(ranking)} ({compared})"
+        yield f"{asked(ranking.query, ranking)}: {verdict(ranking)} ({compared})"
         width = max(len("product"), *(len(clipped(match.product_id)) for match in ranking.matches))
         yield f"{'rank':>6}  {'product':<{width}}  probability  cosine  attributes"
         for rank, match in enumerate(ranking.matches, 1):
@@ -36,6 +36,11 @@ def rankings_as_text(rankings: Sequence[Ranking], threshold: float) -> Iterator[
                 f"{match.cosine:>6.3f}  {_few(match.attributes)}"
             )
             yield line.rstrip()
+
+
+def asked(name: str, ranking: Ranking) -> str:
+    """What was asked in words, by the name of its first photo."""
+    return f"{name} and {len(ranking.together)} more" if ranking.together else name
 
 
 def verdict(ranking: Ranking) -> str:

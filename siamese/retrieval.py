@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from siamese.errors import UserError
 
@@ -96,6 +97,11 @@ def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[floa
     spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     total = 1 + z * z / count
     return max(0.0, (centre - spread) / total), min(1.0, (centre + spread) / total)
+
+
+def mean_embedding(embeddings: Tensor) -> Tensor:
+    """One query for several photos of one garment: float32 (any, D) → (1, D), unit length."""
+    return functional.normalize(embeddings.double().mean(dim=0, keepdim=True), dim=1).float()
 
 
 def product_scores(cosine: Tensor, product: Tensor, products: int) -> Tensor:

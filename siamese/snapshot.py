@@ -6,6 +6,7 @@ Shapes: M photos, N products, D embedding size.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,20 @@ class Snapshot:
     rows: pa.Table
     row_ids: np.ndarray
     table: Any
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """Place of each product's first photo, int64 (N,)."""
+        return np.searchsorted(self.product, np.arange(len(self.product_ids)))
+
+    @cached_property
+    def means(self) -> np.ndarray:
+        """The normalised mean embedding of each product's photos, float32 (N, D)."""
+        if len(self.product) == len(self.product_ids):  # a photo each, or an empty catalog
+            return self.embeddings
+        total = np.add.reduceat(self.embeddings, self.first, axis=0, dtype=np.float64)
+        length = np.linalg.norm(total, axis=1, keepdims=True)
+        return (total / np.maximum(length, 1e-12)).astype(np.float32)
 
     def select(self, where: str) -> np.ndarray:
         """Places of the photos that a filter holds for, ascending, int64.

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from helpers_catalog import draw_photo, rows, save_checkpoint, unit_vectors
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from siamese.catalog import Catalog, CatalogError, Product
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.embedding import embed_all
-from siamese.finder import Finder, Ranking, best_photos
+from siamese.finder import Finder, Ranking, Rerank, best_photos
 from siamese.photos import PhotoError
+from siamese.reranking import RERANKINGS
+from siamese.snapshot import Snapshot
 
 DIMENSIONS = 16  # of the checkpoint in `helpers_catalog`
 
@@ -177,6 +180,70 @@ def test_a_filter_leaves_the_order_of_the_others(tmp_path: Path, checkpoint: Che
         found("kind = 'hat'")
     with pytest.raises(CatalogError, match="no column knd"):
         found("knd = 'hat'")
+
+
+def test_the_mean_of_a_products_photos_may_count_in_place_of_the_best(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    """Product c has a photo at cosine 1 and one at 0, so that its mean is at 1 / sqrt 2."""
+    finder = Finder(checkpoint, catalog_of_vectors(tmp_path / "c", checkpoint), "mean")
+    (ranking,) = finder.rank_embeddings(torch.eye(DIMENSIONS)[:1])
+    assert [(m.product_id, m.path) for m in ranking.matches] == [
+        *(("a", "a0"), ("c", "c0"), ("d", "d0"), ("b", "b0"))
+    ]
+    cosines = [1, 0.5**0.5, 0.6, 0]
+    assert [m.cosine for m in ranking.matches] == pytest.approx(cosines, abs=1e-7)
+    odds = [math.exp(20 * cosine - 18) / 4 for cosine in cosines]
+    expected = [odd / (1 + sum(odds)) for odd in odds]
+    assert [m.probability for m in ranking.matches] == pytest.approx(expected, abs=1e-5)
+    assert ranking.matches[1].attributes == {"kind": "shirt", "price": 3}
+    (filtered,) = finder.rank_embeddings(torch.eye(DIMENSIONS)[:1], where="path = 'c1' OR new")
+    assert [(m.product_id, m.path) for m in filtered.matches] == [("a", "a0"), ("c", "c0")]
+    assert filtered.matches[1].cosine == pytest.approx(0.5**0.5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), products=st.integers(1, 9), most_photos=st.integers(1, 4))
+def test_means_equal_a_naive_loop(seed: int, products: int, most_photos: int) -> None:
+    random = np.random.default_rng(seed)
+    product_of = np.repeat(np.arange(products), random.integers(1, most_photos + 1, products))
+    vectors = unit_vectors(len(product_of), 5, seed)
+    ids = [str(number) for number in range(products)]
+    snapshot = Snapshot(1, ids, product_of, vectors, pa.table({}), product_of, None)
+    for number, mean in enumerate(snapshot.means):
+        own = [v for v, p in zip(vectors, product_of, strict=True) if p == number]
+        total = np.sum(own, axis=0)
+        np.testing.assert_allclose(mean, total / np.linalg.norm(total), atol=1e-5)
+
+
+@pytest.mark.parametrize("rerank", list(RERANKINGS))
+def test_a_reranking_changes_the_order_of_the_best_hundred_and_no_probability(
+    tmp_path: Path, checkpoint: Checkpoint, rerank: Rerank
+) -> None:
+    """131 products of 1 or 2 photos. Seeds 3 and 4."""
+    vectors = unit_vectors(195, DIMENSIONS, seed=3)
+    parts = np.split(vectors, np.arange(195)[1:][np.arange(1, 195) % 3 != 0])
+    catalog = Catalog.create(
+        tmp_path / "c",
+        checkpoint.fingerprint,
+        DIMENSIONS,
+        [
+            Product(f"{i:03d}", [f"{i}-{j}" for j in range(len(part))], part)
+            for i, part in enumerate(parts)
+        ],
+    )
+    vector_at = {f"{i}-{j}": v for i, part in enumerate(parts) for j, v in enumerate(part)}
+    queries = torch.from_numpy(unit_vectors(3, DIMENSIONS, seed=4))
+    plain = Finder(checkpoint, catalog).rank_embeddings(queries, top=130)
+    reranked = Finder(checkpoint, catalog, rerank=rerank).rank_embeddings(queries, top=7)
+    for query, before, after in zip(queries, plain, reranked, strict=True):
+        first = before.matches[:100]
+        candidates = torch.from_numpy(np.stack([vector_at[match.path] for match in first]))
+        scores = RERANKINGS[rerank](query, candidates).tolist()
+        expected = sorted(range(100), key=lambda i: (-scores[i], i))[:7]
+        assert list(after.matches) == [first[i] for i in expected]
+        assert list(after.matches) != list(first[:7])
+        assert (after.probability, after.in_catalog) == (before.probability, before.in_catalog)
 
 
 def test_an_empty_catalog_is_said_to_be_empty(tmp_path: Path, checkpoint: Checkpoint) -> None:

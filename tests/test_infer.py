@@ -226,6 +226,39 @@ def test_broken_photos_are_named_and_skipped_up_to_the_limit(
     assert batch.err.count("skipped") == 1
 
 
+def test_several_photos_of_one_garment_are_asked_together(
+    run: Run, shop: Path, bad_photo: Path, tmp_path: Path
+) -> None:
+    """Two copies of one photo are asked as one; a broken one is left out."""
+    photo, other = shop / "photos" / "003.png", shop / "photos" / "005.png"
+    (alone,) = run("search", photo, "--json").json
+    sheet = tmp_path / "found.png"
+    (twice,) = run("search", photo, photo, "--together", "--json", "--sheet", sheet).json
+    assert sheet.exists()
+    assert (alone.pop("together"), twice.pop("together")) == ([], [str(photo)])
+    assert twice["matches"][0]["cosine"] == pytest.approx(1, abs=1e-6)
+    assert [m["product_id"] for m in twice["matches"]] == [
+        m["product_id"] for m in alone["matches"]
+    ]
+    mixed = run("search", photo, bad_photo, other, "--together", "--top", "2")
+    heading, _, *lines = mixed.out.splitlines()
+    assert heading.startswith(f"{photo} and 1 more: probably")
+    assert {line.split()[1] for line in lines} == {"003", "005"}
+    assert "skipped" in mixed.err
+
+
+def test_products_may_be_scored_by_their_mean_and_ranked_again(run: Run, shop: Path) -> None:
+    photo = shop / "photos" / "003.png"
+    plain = run("search", photo, "--json").json
+    assert run("search", photo, "--json", "--product-score", "mean").json == plain
+    for rerank in ("expansion", "reciprocal"):
+        (again,) = run("search", photo, "--json", "--rerank", rerank).json
+        assert again["probability"] == plain[0]["probability"]
+        assert again["matches"][0] == plain[0]["matches"][0]
+        by_id = {m["product_id"]: m for m in plain[0]["matches"]}
+        assert {m["product_id"]: m for m in again["matches"]} == by_id
+
+
 def test_a_sheet_is_drawn_for_all_queries(run: Run, shop: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "sheets" / "found.png"
     assert run("search", shop / "photos", "--top", "3", "--sheet", drawn).code == 0
@@ -300,6 +333,9 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (2, "is no box", [*search, "--box", "5,5,1,9"]),
         (2, "--box goes with one photo", ["search", photo, photo, "--box", "1,2,3,4"]),
         (2, "no whole number from 1", [*search, "--top", "0"]),
+        (2, "invalid choice: 'median'", [*search, "--product-score", "median"]),
+        (2, "invalid choice: 'twice'", [*search, "--rerank", "twice"]),
+        (1, "none of the 2 photos can be used", ["search", bad, bad, "--together"]),
         (2, "required: photos", ["search"]),
         (1, "has 001 already", ["add", "001", photo]),
         (1, "bad.jpg: not a photo", ["add", "new", bad]),
