@@ -29,7 +29,7 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from datasets.manifest import boxes_of
+from siamese.boxes import boxes_of
 from siamese.photos import PhotoError
 from siamese.preprocessing import Box, Preprocessing
 
@@ -90,7 +90,7 @@ def cache_photos(
             rows = defaultdict(list)  # a key may be that of many rows
             for row, key in keys.items():
                 rows[key].append(row)
-            boxes = _boxes_of(frame)
+            boxes = boxes_of(frame)
             jobs = [
                 (key, str(frame["path"].iloc[first]), boxes[first])
                 for key, (first, *_) in rows.items()
@@ -140,11 +140,6 @@ def _one_message(place: Path) -> Iterator[None]:
         ) from error
 
 
-def _boxes_of(frame: pd.DataFrame) -> list[Box | None]:
-    """The box of each row, None where it has none."""
-    return [None if np.isnan(box).any() else tuple(box.tolist()) for box in boxes_of(frame)]
-
-
 def _open_index(place: Path, preprocessing: Preprocessing) -> sqlite3.Connection:
     """The index, without photos that the file of pixels has lost; a damaged one starts anew."""
     try:
@@ -191,7 +186,7 @@ def _keys_of(
     keys: dict[int, str] = {}
     faults: dict[int, str] = {}
     paths = [str(path) for path in frame["path"]]
-    rows = zip(paths, _boxes_of(frame), pool.map(hash_of, paths), strict=True)
+    rows = zip(paths, boxes_of(frame), pool.map(hash_of, paths), strict=True)
     for row, (path, box, outcome) in enumerate(rows):
         if isinstance(outcome, OSError):
             faults[row] = f"{path}: {outcome.strerror}"

@@ -10,12 +10,12 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from siamese.boxes import BOX, box_sides, has_box
 from siamese.photos import PhotoError, open_photo, photo_size
 
 ROLES = ("product", "person")
 SPLITS = ("train", "validation", "test")
 REQUIRED = ("path", "product_id", "role", "split")
-BOX = ("x1", "y1", "x2", "y2")
 BOX_TOLERANCE = 1.0  # pixels; data sets count the last pixel in or out
 
 # What can be done about a fault: `photo` and `copy` concern one row, which may be dropped;
@@ -79,11 +79,8 @@ def _in_several(frame: pd.DataFrame, key: str, name: str, text: str) -> Iterable
 
 def _box_faults(frame: pd.DataFrame) -> Iterable[Fault]:
     """Boxes that are half given, turned round or outside at the top left."""
-    if not any(name in frame for name in BOX):
-        return
-    box = boxes_of(frame)
-    given = frame[[name for name in BOX if name in frame]].notna().any(axis=1).to_numpy()
-    for row in np.flatnonzero(given):
+    box = box_sides(frame)
+    for row in np.flatnonzero(has_box(frame)):
         x1, y1, x2, y2 = box[row]
         if not np.isfinite(box[row]).all():
             yield int(row), PHOTO, "the box needs four numbers: x1, y1, x2, y2"
@@ -91,17 +88,6 @@ def _box_faults(frame: pd.DataFrame) -> Iterable[Fault]:
             yield int(row), PHOTO, f"the box has no area: {x1:g}, {y1:g}, {x2:g}, {y2:g}"
         elif min(x1, y1) < -BOX_TOLERANCE:
             yield int(row), PHOTO, f"the box begins outside of the photo: {x1:g}, {y1:g}"
-
-
-def boxes_of(frame: pd.DataFrame) -> np.ndarray:
-    """(rows, 4) x1, y1, x2, y2 as numbers; NaN where there is none."""
-    columns = [
-        pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        if name in frame
-        else np.full(len(frame), np.nan)
-        for name in BOX
-    ]
-    return np.stack(columns, axis=1)
 
 
 def _photo_faults(frame: pd.DataFrame, decode: bool, workers: int) -> Iterable[Fault]:
@@ -116,7 +102,7 @@ def _photo_faults(frame: pd.DataFrame, decode: bool, workers: int) -> Iterable[F
             return str(error).removeprefix(f"{path}: ")
 
     found = _of_each_path(frame["path"].dropna(), size_or_fault, workers)
-    boxes = boxes_of(frame)
+    boxes = box_sides(frame)
     for row, path in frame["path"].dropna().items():
         position = int(str(row))
         result = found[path]

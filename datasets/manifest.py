@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from datasets.checks import BOX, COPY, PHOTO, REQUIRED, ROLES, SPLITS, all_faults, boxes_of
+from datasets.checks import COPY, PHOTO, REQUIRED, ROLES, SPLITS, all_faults
+from siamese.boxes import BOX
 from siamese.errors import UserError
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "SPLITS",
     "ManifestError",
     "absolute_paths",
-    "boxes_of",
     "describe_faults",
     "drop_broken_photos",
     "find_faults",

@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from siamese.boxes import boxes_of
 from siamese.catalog import Catalog, CatalogError, Product
-from siamese.listing import ListedPhoto, boxes_of, photos_in
+from siamese.listing import ListedPhoto, photos_in
 from siamese.preprocessing import Box
 from siamese.products import plain
 

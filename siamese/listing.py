@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from siamese.boxes import BOX, boxes_of
 from siamese.preprocessing import Box
 from siamese.products import PATH, PRODUCT, CatalogError, listed
 
@@ -22,8 +23,7 @@ SUFFIXES = (
     *(".jp2", ".ppm", ".heic", ".heif"),
 )
 ROLES = ("product", "person")
-BOX_COLUMNS = ("x1", "y1", "x2", "y2")
-NO_ATTRIBUTES = ("role", "split", PATH, PRODUCT, *BOX_COLUMNS)  # other columns of a manifest
+NO_ATTRIBUTES = ("role", "split", PATH, PRODUCT, *BOX)  # other columns of a manifest
 
 
 @dataclass(frozen=True)
@@ -134,29 +134,4 @@ def _listed(rows: pd.DataFrame) -> list[ListedPhoto]:
         for path, product_id, box, record in zip(
             rows[PATH], rows[PRODUCT], boxes_of(rows), records, strict=True
         )
-    ]
-
-
-def boxes_of(rows: pd.DataFrame) -> list[Box | None]:
-    """The box of each row, `None` for those without.
-
-    Raises:
-        CatalogError: A box lacks a side, or one is no number.
-    """
-    if not set(BOX_COLUMNS) & set(rows):
-        return [None] * len(rows)
-    import numpy as np
-    import pandas as pd
-
-    cells = rows.reindex(columns=list(BOX_COLUMNS))
-    sides = cells.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    given = cells.notna().any(axis=1).to_numpy()
-    wrong = np.flatnonzero(given & ~np.isfinite(sides).all(axis=1))
-    if len(wrong):
-        raise CatalogError(
-            f"row {rows.index[wrong[0]]}: the box needs four numbers: {', '.join(BOX_COLUMNS)}"
-        )
-    return [
-        (x1, y1, x2, y2) if has else None
-        for has, (x1, y1, x2, y2) in zip(given, sides.tolist(), strict=True)
     ]
