@@ -25,6 +25,8 @@ from siamese.arguments import parse
 from siamese.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from siamese.catalog import Catalog
     from siamese.checkpoint import Checkpoint
     from siamese.listing import ListedPhoto
@@ -108,10 +110,9 @@ def search(arguments: Namespace) -> None:
 
 def evaluate(arguments: Namespace) -> None:
     """Report on a split of a manifest."""
-    from datasets.manifest import read_manifest
     from siamese.commands import distractors_of, evaluate
 
-    manifest = read_manifest(arguments.manifest)
+    manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
     distractors: list[ListedPhoto] = []
     if arguments.distractors is not None:
         sought = set(manifest.loc[manifest["split"] == arguments.split, "path"])
@@ -150,6 +151,31 @@ def checkpoint_of(arguments: Namespace, many: bool = False) -> Checkpoint:
 def listed_at(place: str) -> list[ListedPhoto]:
     """The product photos of a folder or of a manifest file."""
     return folder_photos(place, None) if os.path.isdir(place) else manifest_photos(place)
+
+
+def sound_manifest(path: str, split: str, max_broken: float) -> pd.DataFrame:
+    """A manifest that training would take, without rows of the split whose box is unusable.
+
+    The photos themselves are looked at when they are embedded.
+    """
+    from datasets.manifest import (
+        ManifestError,
+        describe_faults,
+        drop_broken_photos,
+        find_faults,
+        read_manifest,
+    )
+
+    manifest = read_manifest(path)
+    faults = find_faults(manifest, check_files=False)
+    concerned = manifest["split"].iloc[faults["row"]].to_numpy() == split
+    faults = faults[concerned | (faults["kind"] == "table")]
+    if (faults["kind"] == "table").any():
+        raise ManifestError(describe_faults(faults))
+    kept, dropped = drop_broken_photos(manifest, faults, limit=max_broken)
+    for photo in dropped.itertuples():
+        print(f"skipped row {photo.row}, {photo.path}: {photo.fault}", file=sys.stderr)
+    return kept
 
 
 def manifest_photos(path: str) -> list[ListedPhoto]:

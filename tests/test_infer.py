@@ -267,9 +267,14 @@ def test_a_sheet_is_drawn_for_all_queries(run: Run, shop: Path, tmp_path: Path) 
 
 
 def worn_manifest(folder: Path, shop: Path, stems: list[str]) -> Path:
-    """A test split whose person photos are the product photos themselves, so all are found."""
+    """A test split whose person photos are copies of the product photos, so all are found."""
+    (folder / "worn").mkdir()
+    for stem in stems:
+        shutil.copy(shop / "photos" / f"{stem}.png", folder / "worn")
     rows = [
-        f"{shop}/photos/{s}.png,{s},{role},test" for s in stems for role in ("product", "person")
+        f"{place}/{stem}.png,{stem},{role},test"
+        for stem in stems
+        for place, role in ((shop / "photos", "product"), ("worn", "person"))
     ]
     (folder / "worn.csv").write_text("\n".join(["path,product_id,role,split", *rows]))
     return folder / "worn.csv"
@@ -302,6 +307,42 @@ def test_distractors_may_be_a_manifest_and_are_never_what_is_asked_for(
     assert "all of its products are among those evaluated" in refused.err
 
 
+def test_evaluation_refuses_a_table_that_training_would_refuse(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    """All faults at once and by row: a product in two splits would be a leak."""
+    table = worn_manifest(tmp_path, shop, STEMS[:3])
+    with table.open("a") as file:
+        file.write(f"\n{shop}/photos/005.png,000,product,train\nworn/006.png,006,person,train")
+    refused = run("evaluate", table)
+    assert (refused.code, refused.out) == (1, "")
+    assert "the manifest has 2 faults" in refused.err
+    assert "row 6, product 000" in refused.err
+    assert "in several splits: test, train" in refused.err
+    assert "row 7, product 006" in refused.err
+    assert "has no product photo" in refused.err
+
+
+def test_evaluation_leaves_out_unusable_boxes_of_its_split_up_to_the_limit(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    """Row 1 is a person photo of product 000; row 6, of another split, is nobody's business."""
+    table = worn_manifest(tmp_path, shop, STEMS[:3])
+    frame = pd.read_csv(table, dtype=str)
+    frame.loc[6] = [f"{shop}/photos/005.png", "005", "product", "train"]
+    for name in ("x1", "y1", "x2", "y2"):
+        frame.loc[[1, 6], name] = "9"
+    frame.to_csv(table, index=False)
+    refused = run("evaluate", table)
+    assert refused.code == 1
+    assert "row 1, product 000" in refused.err
+    assert "the box has no area: 9, 9, 9, 9" in refused.err
+    assert "row 6" not in refused.err
+    done = run("evaluate", table, "--json", "--max-broken", "0.2")
+    assert done.json["retrieval"]["all"]["queries"] == 2
+    assert done.err.startswith("skipped row 1, ")
+
+
 def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
     """(exit code, part of the message, words) of everything that a user may get wrong."""
     photo, empty = shop / "photos" / "001.png", bad.parent / "empty"
@@ -314,6 +355,8 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
     (bad.parent / "box.csv").write_text(f"{box}a,1,50,60\n")
     half = bad.parent / "half.csv"
     half.write_text(f"{box},1,50,60\n")
+    sound = bad.parent / "sound.csv"
+    sound.write_text("path,product_id,role,split\na.png,1,product,test\n")
     search: list[object] = ["search", photo]
     return [
         (1, "bad.jpg: not a photo", ["search", bad]),
@@ -357,7 +400,9 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (1, "no rows of role `product`", ["index", bad.parent / "roles.csv", "--overwrite"]),
         (1, "row 0: unknown role 'shop'", ["index", bad.parent / "shop.csv", "--overwrite"]),
         (1, "row 0: the box needs four", ["index", bad.parent / "box.csv", "--overwrite"]),
-        (1, "row 0: the box needs four", ["evaluate", half]),
+        (1, "row 0: the box needs four", ["index", half, "--overwrite"]),
+        (1, "no such file", ["evaluate", "/missing.csv"]),
+        (1, "1 of 1 photos cannot be used", ["evaluate", sound]),
         (1, "/missing: no such folder", ["index", "--photos", "/missing", "--overwrite"]),
         (
             1,
@@ -365,8 +410,8 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
             ["index", "--overwrite", "--photos", shop / "photos"]
             + ["--attributes", bad.parent / "colours.csv"],
         ),
-        (1, "/missing: no such file", ["evaluate", half, "--distractors", "/missing"]),
-        (1, "no photo in this folder", ["evaluate", half, "--distractors", empty]),
+        (1, "/missing: no such file", ["evaluate", sound, "--distractors", "/missing"]),
+        (1, "no photo in this folder", ["evaluate", sound, "--distractors", empty]),
         (2, "goes with --distractors", ["evaluate", "m.csv", "--distractor-limit", "3"]),
         (2, "is no whole number", ["evaluate", "m.csv", "--distractor-limit", "0"]),
         (2, "--attributes goes with --photos", ["index", "m.csv", "--attributes", "a.csv"]),
