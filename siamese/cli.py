@@ -15,6 +15,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from siamese.callbacks import Watchers
+from siamese.errors import UserError
 from siamese.module import SiameseModule
 
 
@@ -76,7 +77,10 @@ class TrainingCLI(LightningCLI):
         if settings["logger"] is None and not settings["fast_dev_run"]:
             keywords["logger"] = [CSVLogger(folder, name="log")]
             if self.config_init["wandb"]:
-                keywords["logger"].append(WandbLogger(project="siamese", save_dir=folder))
+                wandb = WandbLogger(project="siamese", save_dir=folder)
+                # Lightning 2.6 hands on a setting that W&B only warns of, even if nobody set it.
+                wandb._wandb_init.pop("anonymous", None)
+                keywords["logger"].append(wandb)
         self.watchers = Watchers(folder)
         keywords["callbacks"] = [
             *(settings["callbacks"] or []),
@@ -85,7 +89,17 @@ class TrainingCLI(LightningCLI):
                 files=not settings["fast_dev_run"],
             ),
         ]
-        return super().instantiate_trainer(**keywords)
+        strategy = str(settings["strategy"])
+        if any(word in strategy for word in ("spawn", "fork", "notebook")):
+            raise UserError(  # the reports are made after the training, in the first process
+                f"--trainer.strategy {strategy}: leaves this process without the trained weights; "
+                f"use {strategy.split('_')[0]}"
+            )
+        try:
+            return super().instantiate_trainer(**keywords)
+        except (ValueError, TypeError, ImportError) as error:  # besides Lightning's own
+            reason = str(error).split(". ")[0].rstrip(".")
+            raise UserError(f"--trainer: {reason}; see train.py --help") from error
 
 
 class SaveConfig(SaveConfigCallback):
@@ -100,10 +114,12 @@ class SaveConfig(SaveConfigCallback):
 def quieten() -> None:
     """Leave out warnings that no user of this program can or need act on."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every new try
     for message in (
         ".*LeafSpec.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*LightningCLI's args parameter.*",
+        ".*module.*in eval mode at the start of training.*",  # those that are frozen
         ".*does not have many workers.*",
         ".*argument to `num_workers`.*",
     ):

@@ -150,7 +150,7 @@ class Encoder(nn.Module):
         height: Input height in pixels.
         width: Input width in pixels.
         pretrained: Of a timm or torchvision backbone: `True` fetches the published weights from
-            the hub, a path reads a local file of them.
+            the hub, a path or `hf-hub:OWNER/REPOSITORY` is read by `siamese.weights`.
 
     Raises:
         UserError: Unknown backbone, or one that cannot be built for this input or embedding size.

@@ -24,6 +24,7 @@ from siamese.pair_score import (
     supervised_contrastive_loss,
 )
 from siamese.preprocessing import Preprocessing
+from siamese.pretrained import normalised_for
 from siamese.retrieval import measure
 
 Loss = Literal["sigmoid", "bare_sigmoid", "infonce", "supcon"]
@@ -57,7 +58,8 @@ class SiameseModule(pl.LightningModule):
         encoder: The encoder's make.
         preprocessing: Photo → encoder input; also the size of the cached pixels.
         pretrained: Of a timm or torchvision backbone: true fetches published weights from the
-            hub, a path reads a local file.
+            hub, a path reads a local file, `hf-hub:OWNER/REPOSITORY` a repository of timm's kind.
+            Preprocessing then takes their mean and std, unless others are set.
         start_from: A model.safetensors whose weights the training starts from, in place of
             `pretrained`. If its embeddings have another size, the neck starts anew.
         freeze_backbone: Train the neck and the pair score only.
@@ -65,6 +67,8 @@ class SiameseModule(pl.LightningModule):
             LookBook report's: drawn pairs, sigmoid of the cosine), `infonce` or `supcon`.
         optimiser: `adamw`, or `sgd` as in the report.
         learning_rate: Its peak.
+        backbone_rate: Share of it that the backbone gets, 0.1 say where that is published and
+            the neck is new.
         weight_decay: Of weight matrices and kernels; biases, norms and the score have none.
         warmup: Share of all steps in which the rate rises from 0; then it falls as a cosine.
             `None` keeps the rate constant (the report's).
@@ -85,6 +89,7 @@ class SiameseModule(pl.LightningModule):
         loss: Loss = "sigmoid",
         optimiser: Literal["adamw", "sgd"] = "adamw",
         learning_rate: float = 2e-3,
+        backbone_rate: float = 1.0,
         weight_decay: float = 0.05,
         warmup: float | None = 0.1,
         scale: float = 10.0,
@@ -96,22 +101,23 @@ class SiameseModule(pl.LightningModule):
             raise UserError(
                 f"model.average_weights must be at least 0 and below 1, not {average_weights}"
             )
-        if min(learning_rate, weight_decay) < 0 or scale <= 0 or not 0 <= (warmup or 0) <= 1:
+        rates = learning_rate, backbone_rate, weight_decay
+        if min(rates) < 0 or scale <= 0 or not 0 <= (warmup or 0) <= 1:
             raise UserError(
-                "model.learning_rate and weight_decay must be at least 0, scale above 0, warmup a "
-                f"share up to 1, not {learning_rate}, {weight_decay}, {scale} and {warmup}"
+                "model.learning_rate, backbone_rate and weight_decay must be at least 0, scale "
+                f"above 0, warmup a share up to 1, not {rates}, {scale} and {warmup}"
             )
+        if start_from is not None:
+            pretrained = False
+        preprocessing = normalised_for(preprocessing, encoder.backbone, pretrained)
         self.preprocessing = preprocessing
         self.loss: Loss = loss
-        self.optimiser, self.learning_rate, self.weight_decay = (
-            optimiser,
-            learning_rate,
-            weight_decay,
-        )
+        self.optimiser = optimiser
+        self.learning_rate, self.backbone_rate, self.weight_decay = rates
         self.warmup, self.average_weights, self.seed = warmup, average_weights, seed
         self.freeze_backbone = freeze_backbone
         size = preprocessing.height, preprocessing.width
-        self.encoder = Encoder(encoder, *size, pretrained if start_from is None else False)
+        self.encoder = Encoder(encoder, *size, pretrained)
         if start_from is not None:  # weights of a resumed training are loaded over these later
             start_from_checkpoint(self.encoder, preprocessing, start_from)
         self.encoder.to(memory_format=torch.channels_last)
@@ -228,13 +234,26 @@ class SiameseModule(pl.LightningModule):
         )
         self.log("top-1", report.top[1], prog_bar=True, logger=False)
 
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained, by rate and by decay: matrices and kernels decay, the rest does not."""
+        backbone = set(self.encoder.backbone.parameters())
+        groups: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                share = self.backbone_rate if parameter in backbone else 1.0
+                groups.setdefault((share, parameter.ndim >= 2), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr": share * self.learning_rate,
+                "weight_decay": self.weight_decay if decays else 0.0,
+            }
+            for (share, decays), parameters in groups.items()
+        ]
+
     def configure_optimizers(self) -> Any:
         """The optimiser, with the rate's schedule unless it is constant."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
+        groups = self._parameter_groups()
         optimiser: torch.optim.Optimizer
         if self.optimiser == "sgd":
             optimiser = torch.optim.SGD(groups, lr=self.learning_rate)

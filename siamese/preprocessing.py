@@ -31,7 +31,8 @@ class Preprocessing:
         width: Input width in pixels.
         fit: `pad` keeps the aspect ratio and centres the photo on white; `stretch` ignores it
             (the LookBook report's way).
-        mean: Per-channel mean that is subtracted from pixels scaled to [0, 1].
+        mean: Per-channel mean that is subtracted from pixels scaled to [0, 1]. Left at these
+            defaults, mean and std become those of the published backbone, where there is one.
         std: Per-channel deviation that the result is divided by.
     """
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
-import sys
+import logging
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from siamese.errors import UserError
+from siamese.preprocessing import Preprocessing
+from siamese.weights import CLASSIFIERS, HUB, load_weights, not_fetched, reason_of
+
+Channels = tuple[float, float, float]
+log = logging.getLogger(__name__)
 
 
 def load_backbone(
@@ -20,29 +26,133 @@ def load_backbone(
 
     Args:
         library: `timm` or `torchvision`.
-        name: The library's name of the model, for example `resnet50`.
-        pretrained: `True` fetches the published weights, a path reads a state dict from a
-            `.safetensors`, `.pt` or `.pth` file, `False` starts from random weights.
+        name: The library's name of the model, for example `resnet50` or `resnet50.a1_in1k`.
+        pretrained: `True` fetches the published weights, a path or `hf-hub:OWNER/REPOSITORY` is
+            read by `siamese.weights.load_weights`, `False` starts from random weights.
         height: Of the input in pixels; timm's vision transformers are built for it.
         width: Likewise.
 
     Raises:
         UserError: Unknown model, weights that do not fit it, or the hub cannot be reached.
     """
-    fetch = pretrained is True
     called = f"{library}/{name}"
+    _check_name(library, name)
+    fetch = pretrained is True
+    build = _timm_backbone if library == "timm" else _torchvision_backbone
     try:
-        build = _timm_backbone if library == "timm" else _torchvision_backbone
         backbone = build(name, fetch, (height, width))
     except UserError:
         raise
     except Exception as error:  # the hubs' clients raise errors of their own
-        hint = "check the name and the connection, or give a local file" if fetch else "check it"
-        raise UserError(f"{called}: cannot be made ({_reason(error)}); {hint}") from error
+        if fetch:
+            raise not_fetched(called, error, _link(library, name)) from error
+        raise UserError(f"{called}: cannot be made ({reason_of(error)}); choose another") from error
     _check_patches(backbone, called, (height, width))
     if not isinstance(pretrained, bool):
-        _load_weights(backbone, Path(pretrained))
+        load_weights(backbone, pretrained)
     return backbone.train(), _features(backbone, called, (height, width))
+
+
+def normalised_for(
+    preprocessing: Preprocessing, backbone: str, pretrained: bool | str | Path = False
+) -> Preprocessing:
+    """The preprocessing with the mean and std that the backbone was made for.
+
+    They are taken where the defaults were left; others that somebody set are kept, with a warning
+    (published weights may have been trained further with them).
+
+    Raises:
+        UserError: Other values for the colour histogram, whose colours would be wrong; or the
+            hub cannot be reached.
+    """
+    needed = _normalisation_of(backbone, pretrained)
+    given = preprocessing.mean, preprocessing.std
+    if needed is None or given == needed:
+        return preprocessing
+    mean, std = needed
+    if given == (Preprocessing.mean, Preprocessing.std):
+        return replace(preprocessing, mean=mean, std=std)
+    told = f"{backbone} was made for mean {list(mean)} and std {list(std)}"
+    asked = f"not mean {list(given[0])} and std {list(given[1])}; leave both out of preprocessing"
+    if backbone == "colour_histogram":
+        raise UserError(f"{told}, {asked}")
+    log.warning("%s, %s unless its weights were trained with them", told, asked)
+    return preprocessing
+
+
+def _normalisation_of(
+    backbone: str, pretrained: bool | str | Path
+) -> tuple[Channels, Channels] | None:
+    """Mean and std of what the weights were trained on; `None` where they are free."""
+    library, _, name = backbone.partition("/")
+    if backbone == "colour_histogram":
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if library == "timm":
+        import timm
+
+        config: Any = _hub_config(str(pretrained)) if str(pretrained).startswith(HUB) else None
+        if config is None and name in timm.list_models() + timm.list_pretrained():
+            config = timm.get_pretrained_cfg(name)
+        return (_channels(config.mean), _channels(config.std)) if config else None
+    if library == "torchvision":
+        import torchvision
+
+        if name in torchvision.models.list_models():
+            photos = torchvision.models.get_model_weights(name)["DEFAULT"].transforms()
+            if hasattr(photos, "mean"):  # those of detection, say, have none
+                return _channels(photos.mean), _channels(photos.std)
+    return None
+
+
+def _channels(values: Any) -> Channels:
+    red, green, blue = values
+    return red, green, blue
+
+
+def _hub_config(source: str) -> Any:
+    """timm's description of the weights in a repository."""
+    from timm.models import PretrainedCfg, load_model_config_from_hf
+
+    try:
+        config, _, _ = load_model_config_from_hf(source.removeprefix(HUB))
+        return PretrainedCfg(**{key: config[key] for key in ("mean", "std")})
+    except Exception as error:  # as above; a repository that is not timm's lacks keys
+        raise not_fetched(source, error) from error
+
+
+def _check_name(library: str, name: str) -> None:
+    """Raise with names that are near, before the libraries say less."""
+    if name.startswith(HUB):  # a checkpoint must make its encoder again without the hub
+        raise UserError(
+            f"{library}/{name}: name the architecture as backbone, such as timm/resnet50, and set "
+            f"model.pretrained to {name}"
+        )
+    if library == "timm":
+        import timm
+
+        names = timm.list_models() + timm.list_pretrained()
+    else:
+        import torchvision
+
+        names = torchvision.models.list_models()
+    if name not in names:
+        near = [n for n in names if n.startswith(name)] or get_close_matches(name, names, 4)
+        raise UserError(
+            f"{library}/{name}: no such model; near it: {', '.join(near[:4]) or 'nothing'}"
+        )
+
+
+def _link(library: str, name: str) -> str:
+    """Where a browser finds the weights."""
+    if library == "timm":
+        import timm
+
+        config: Any = timm.get_pretrained_cfg(name)
+        repository = f"https://huggingface.co/{config.hf_hub_id}/resolve/main/model.safetensors"
+        return repository if config.hf_hub_id else config.url or "its weights"
+    import torchvision
+
+    return str(torchvision.models.get_model_weights(name)["DEFAULT"].url)
 
 
 def _timm_backbone(name: str, fetch: bool, size: tuple[int, int]) -> nn.Module:
@@ -60,7 +170,7 @@ def _torchvision_backbone(name: str, fetch: bool, size: tuple[int, int]) -> nn.M
     model: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if fetch else None)
     if hasattr(model, "aux_logits"):  # GoogLeNet and Inception answer in training with a tuple
         model.aux_logits = False  # type: ignore[assignment]
-    for classifier in ("fc", "classifier", "heads", "head"):
+    for classifier in CLASSIFIERS:
         if hasattr(model, classifier):
             setattr(model, classifier, nn.Flatten())
             return model
@@ -87,53 +197,8 @@ def _features(backbone: nn.Module, called: str, size: tuple[int, int]) -> int:
             raise UserError("it does not answer with one vector per photo")
     except Exception as error:  # asserts and shape errors of foreign code
         raise UserError(
-            f"{called}: does not take an input of {size[0]}x{size[1]} pixels ({_reason(error)}); "
+            f"{called}: does not take an input of {size[0]}x{size[1]} pixels ({reason_of(error)}); "
             "choose another size or model"
         ) from error
     backbone.train(was_training)
     return output.shape[1]
-
-
-def _load_weights(backbone: nn.Module, path: Path) -> None:
-    """Copy a local file's weights; the classifier's, which the backbone has not, are left out."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file of weights; check model.pretrained")
-    try:
-        weights = _read_weights(path)
-        # timm's transformers stretch the weights of positions to another input size.
-        adapt = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
-        if adapt is not None:
-            weights = adapt(weights, backbone)
-        missing = backbone.load_state_dict(weights, strict=False).missing_keys
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path}: damaged, or holds more than weights and is not opened for safety; "
-            "give a state dict, best as .safetensors"
-        ) from error
-    except Exception as error:  # damaged files and copying raise nearly every built-in error
-        raise UserError(f"{path}: not weights of this backbone ({_reason(error)})") from error
-    if missing:
-        raise UserError(
-            f"{path}: lacks {len(missing)} weights of the backbone, among them {missing[0]}; "
-            "give the file of that very model"
-        )
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file; no code in it is run."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    content = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(w, Tensor) for w in content.values()):
-        raise UserError("is no state dict of tensors")
-    return content
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error that says something; PyTorch's first one is a heading."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    heading = len(lines) > 1 and lines[0].startswith("Error(s) in loading")
-    return lines[heading][:200] if lines else type(error).__name__

@@ -30,7 +30,7 @@ def test_a_table_without_the_columns_has_no_boxes() -> None:
 
 
 @pytest.mark.parametrize("side", [None, "wide", float("inf")])
-def test_a_box_without_four_numbers_is_an_error_with_its_row(side: object) -> None:
+def test_a_box_without_four_numbers_is_an_error_with_its_row(side: float | str | None) -> None:
     table = TABLE.astype(object).set_axis([7, 8, 9])
     table.loc[8, "x2"] = side
     with pytest.raises(UserError, match="row 8: the box needs four numbers: x1, y1, x2, y2"):

@@ -229,6 +229,40 @@ def test_weight_decay_is_of_matrices_and_kernels_alone() -> None:
     assert len(decayed["params"]) + len(free["params"]) == len(names)
 
 
+def test_the_backbone_may_have_a_share_of_the_rate() -> None:
+    """Its weights get a tenth, the neck and the score all of it; and so through the schedule."""
+    module = SiameseModule(SMALL, SIZE, learning_rate=0.1, backbone_rate=0.1, weight_decay=0.3)
+    rates: list[list[float]] = []
+
+    class Rates(Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+            rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
+
+    trainer = trainer_of(max_epochs=4, callbacks=[Rates()])
+    trainer.fit(module, one_batch(photo_batch(3, 1)))
+    backbone = {id(p) for p in module.encoder.backbone.parameters()}
+    kinds = []
+    for group in trainer.optimizers[0].param_groups:
+        (inside,) = {id(p) in backbone for p in group["params"]}
+        (decays,) = {p.ndim >= 2 for p in group["params"]}
+        assert group["initial_lr"] == pytest.approx(0.01 if inside else 0.1)
+        assert group["weight_decay"] == (0.3 if decays else 0.0)
+        kinds.append((inside, decays))
+    assert len(set(kinds)) == len(kinds) == 4
+    for step, factor in zip(rates, [1, 1, 0.75, 0.25], strict=True):
+        expected = [factor * (0.01 if inside else 0.1) for inside, _ in kinds]
+        assert step == pytest.approx(expected)
+
+
+def test_a_frozen_backbone_has_no_gradient_to_work_out() -> None:
+    """Neither its input nor its weights want one, so PyTorch keeps nothing for a way back."""
+    frozen = SiameseModule(SMALL, SIZE, freeze_backbone=True)
+    photos = frozen.preprocessing.normalise(NOISE.pixels)
+    assert not frozen.encoder.backbone(photos).requires_grad
+    assert frozen.encoder(photos).requires_grad
+    assert SiameseModule(SMALL, SIZE).encoder.backbone(photos).requires_grad
+
+
 # ---- with data
 
 

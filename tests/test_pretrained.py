@@ -1,12 +1,17 @@
-"""Published backbones by name, and weights from local files that really arrive."""
+"""Published backbones by name; weights from local files and the hub's cache really arrive."""
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import re
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import timm
 import torch
@@ -14,9 +19,13 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from datasets.module import ProductPhotos
+from siamese.cli import TrainingCLI
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
-from siamese.pretrained import load_backbone
+from siamese.module import SiameseModule
+from siamese.preprocessing import Preprocessing
+from siamese.pretrained import load_backbone, normalised_for
 
 RESNET = EncoderConfig("timm/resnet18", embedding_size=16)
 
@@ -62,10 +71,10 @@ def test_asking_for_the_number_of_features_changes_no_batch_statistics() -> None
     assert (buffers["bn1.running_mean"] == 0).all()
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
-@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".bin"])
+@pytest.mark.parametrize("wrapping", [None, "state_dict", "model"])
 def test_weights_of_a_local_file_arrive(
-    suffix: str, wrapped: bool, published: nn.Module, tmp_path: Path
+    suffix: str, wrapping: str | None, published: nn.Module, tmp_path: Path
 ) -> None:
     """The encoder's features are those of the model that the file was saved from."""
     path = tmp_path / f"weights{suffix}"
@@ -73,7 +82,7 @@ def test_weights_of_a_local_file_arrive(
     if suffix == ".safetensors":
         save_file(weights, path)
     else:
-        torch.save({"state_dict": weights, "epoch": 3} if wrapped else weights, path)
+        torch.save({wrapping: weights, "epoch": 3} if wrapping else weights, path)
     encoder = Encoder(RESNET, 64, 48, pretrained=path).eval()
     photos = torch.randn(2, 3, 64, 48)
     published.eval()
@@ -115,7 +124,11 @@ def wrong_shape(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     [
         (lambda w: {k: v for k, v in w.items() if k != "layer1.0.conv1.weight"}, "lacks 1 weights"),
         (wrong_shape, "conv1.weight"),
-        (lambda w: {f"module.{k}": v for k, v in w.items()}, "lacks"),
+        (
+            lambda w: {**w, "layer4.2.bn1.weight": torch.zeros(512)},
+            "of a larger model, with 1 more",
+        ),
+        (lambda w: {f"{k}.renamed": w[k] for k in w}, "lacks"),
     ],
 )
 def test_weights_of_another_model_are_refused(
@@ -181,8 +194,12 @@ def test_code_in_a_file_of_weights_is_not_run(zipped: bool, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        ("timm/no_such_model", "no_such_model"),
-        ("torchvision/no_such_model", "no_such_model"),
+        ("timm/no_such_model", "no such model; near it"),
+        ("torchvision/no_such_model", "no such model; near it"),
+        ("timm/vit_base_patch16_siglip2_256", "vit_base_patch16_siglip_256"),
+        ("timm/resnet50.a1", "resnet50.a1_in1k"),
+        ("torchvision/resnet_50", "resnet50"),
+        ("timm/hf-hub:timm/resnet50", "set model.pretrained to hf-hub:timm/resnet50"),
         ("torchvision/raft_small", "classifier is not known"),
         ("torchvision/vit_b_16", "64x48"),
     ],
@@ -200,11 +217,228 @@ def test_an_input_that_is_not_cut_into_whole_patches_is_refused() -> None:
         Encoder(EncoderConfig("timm/vit_tiny_patch16_224"), 60, 48)
 
 
-def test_without_internet_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: Any, **__: Any) -> nn.Module:
-        raise ConnectionError("Name or service not known")
+# ---- the families of configs/pretrained.yaml
 
-    monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(UserError, match="connection, or give a local file") as caught:
-        Encoder(RESNET, 64, 48, pretrained=True)
-    assert "Name or service not known" in one_line(caught)
+DINO, SIGLIP = "vit_small_patch16_dinov3", "vit_base_patch16_siglip_256"
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        (DINO, (64, 48)),
+        (SIGLIP, (64, 48)),
+        ("convnext_tiny", (64, 48)),
+        ("resnet50", (64, 48)),
+        ("mobilenetv4_conv_small", (64, 48)),
+    ],
+)
+def test_files_of_each_family_as_published_arrive_for_inputs_of_another_shape(
+    name: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    """All weights are equal but those of SigLIP's positions, stretched from 16 x 16 to 4 x 3."""
+    torch.manual_seed(2)
+    model = timm.create_model(name)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    backbone, features = load_backbone("timm", name, tmp_path / "model.safetensors", *size)
+    found, given = backbone.state_dict(), model.state_dict()
+    differing = {key for key in found if not torch.equal(found[key], given[key])}
+    assert differing == ({"pos_embed"} if name == SIGLIP else set())
+    assert backbone(torch.randn(2, 3, *size)).shape == (2, features)
+
+
+def test_dinov3_weights_of_the_authors_own_naming_arrive(tmp_path: Path) -> None:
+    model = timm.create_model(DINO)
+    given = model.state_dict()
+    meta = {
+        key.replace("gamma_1", "ls1.gamma")
+        .replace("gamma_2", "ls2.gamma")
+        .replace("reg_token", "storage_tokens"): weight
+        for key, weight in given.items()
+    }
+    meta |= {"mask_token": torch.zeros(1, 384), "rope_embed.periods": torch.ones(16)}
+    torch.save(meta, tmp_path / "dinov3_vits16_pretrain.pth")
+    found = load_backbone("timm", DINO, tmp_path / "dinov3_vits16_pretrain.pth", 64, 48)[0]
+    assert "storage_tokens" in meta
+    assert all(torch.equal(weight, given[key]) for key, weight in found.state_dict().items())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "visual.trunk.", "encoder.backbone.", "model."])
+def test_a_trunk_is_found_within_a_whole_model(
+    prefix: str, published: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "whole.safetensors"
+    weights = {f"{prefix}{key}": weight for key, weight in published.state_dict().items()}
+    save_file(weights | {"text.conv1.weight": torch.zeros(3), "logit_scale": torch.ones(1)}, path)
+    found = load_backbone("timm", "resnet18", path, 64, 48)[0].state_dict()
+    assert all(torch.equal(found[key], published.state_dict()[key]) for key in found)
+
+
+def test_files_from_before_batches_were_counted_arrive(tmp_path: Path) -> None:
+    model = torchvision.models.resnet18(weights=None)
+    old = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "resnet18-5c106cde.pth")
+    found = load_backbone("torchvision", "resnet18", tmp_path / "resnet18-5c106cde.pth", 64, 48)[0]
+    weights = found.state_dict()
+    assert all(torch.equal(weights[key], old[key]) for key in old if not key.startswith("fc."))
+
+
+def test_a_deeper_model_is_not_taken_for_its_shallower_sister(tmp_path: Path) -> None:
+    """All of ResNet-50's weights are in ResNet-101's file, in equal shapes; 17 blocks are more."""
+    save_file(timm.create_model("resnet101").state_dict(), tmp_path / "resnet101.safetensors")
+    with pytest.raises(UserError, match=r"is of a larger model, with 306 more weights such as lay"):
+        load_backbone("timm", "resnet50", tmp_path / "resnet101.safetensors", 64, 48)
+
+
+# ---- the hub
+
+
+Publish = Callable[..., None]
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
+    """Puts a repository into the hub's cache, as a download leaves it; the hub is never asked."""
+    cache = tmp_path / "hub"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+
+    def put(repository: str, weights: dict[str, Tensor], config: dict[str, Any]) -> None:
+        place = cache / f"models--{repository.replace('/', '--')}"
+        snapshot = place / "snapshots" / ("0" * 40)
+        snapshot.mkdir(parents=True)
+        (place / "refs").mkdir()
+        (place / "refs" / "main").write_text("0" * 40)
+        save_file(weights, snapshot / "model.safetensors")
+        (snapshot / "config.json").write_text(json.dumps(config))
+
+    return put
+
+
+def test_a_name_with_a_tag_takes_its_weights_from_the_hub(
+    publish: Publish, published: nn.Module
+) -> None:
+    classifier = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    publish("timm/resnet18.a1_in1k", published.state_dict() | classifier, {})
+    backbone = load_backbone("timm", "resnet18.a1_in1k", True, 64, 48)[0]
+    found = backbone.state_dict()
+    assert all(torch.equal(found[key], published.state_dict()[key]) for key in found)
+
+
+def test_weights_of_any_repository_arrive_with_its_mean_and_std(
+    publish: Publish, published: nn.Module
+) -> None:
+    config = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    publish(
+        "me/mine", published.state_dict(), {"architecture": "resnet18", "pretrained_cfg": config}
+    )
+    module = SiameseModule(RESNET, Preprocessing(64, 48), pretrained="hf-hub:me/mine")
+    assert module.preprocessing.mean == (0.1, 0.2, 0.3)
+    assert module.preprocessing.std == (0.4, 0.5, 0.6)
+    found = module.encoder.backbone.state_dict()
+    assert all(torch.equal(found[key], published.state_dict()[key]) for key in found)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "pretrained", "link"),
+    [
+        (
+            "timm/resnet18.a1_in1k",
+            True,
+            "https://huggingface.co/timm/resnet18.a1_in1k/resolve/main",
+        ),
+        ("timm/resnet18", "hf-hub:me/mine", "its model.safetensors"),
+        ("torchvision/resnet18", True, "https://download.pytorch.org/models/resnet18-"),
+    ],
+)
+def test_without_internet_the_message_says_what_to_do(
+    backbone: str,
+    pretrained: bool | str,
+    link: str,
+    publish: Publish,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """An empty cache, HF_HUB_OFFLINE=1 (see conftest.py), and a torch.hub that finds no host."""
+
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("<urlopen error [Errno -2] Name or service not known>")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="cannot be fetched") as caught:
+        SiameseModule(EncoderConfig(backbone), Preprocessing(64, 48), pretrained=pretrained)
+    said = one_line(caught)
+    assert "check the connection, or download" in said
+    assert link in said
+    assert "set model.pretrained to that file" in said
+
+
+# ---- mean and std
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        ("timm/vit_small_patch16_dinov3.lvd1689m", IMAGENET),
+        (f"timm/{SIGLIP}.v2_webli", HALVES),
+        ("timm/vit_base_patch16_224.augreg_in21k", HALVES),
+        ("timm/vit_base_patch16_224.mae", IMAGENET),
+        ("torchvision/resnet50", IMAGENET),
+        ("torchvision/efficientnet_v2_l", HALVES),
+        ("colour_histogram", ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))),
+        ("small_resnet", (Preprocessing.mean, Preprocessing.std)),
+        ("report_cnn", (Preprocessing.mean, Preprocessing.std)),
+    ],
+)
+def test_mean_and_std_are_those_that_the_weights_were_trained_with(
+    backbone: str, expected: tuple[Any, Any]
+) -> None:
+    taken = normalised_for(Preprocessing(64, 48, "stretch"), backbone)
+    assert taken == Preprocessing(64, 48, "stretch", *expected)
+
+
+def test_another_mean_that_somebody_set_is_kept_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given = Preprocessing(64, 48, "pad", *HALVES)
+    assert normalised_for(given, "timm/resnet50") == given
+    assert "timm/resnet50 was made for mean [0.485, 0.456, 0.406]" in caplog.text
+    caplog.clear()
+    right = Preprocessing(64, 48, "pad", *IMAGENET)
+    assert normalised_for(right, "timm/resnet50") == right
+    assert normalised_for(given, "small_resnet") == given
+    assert caplog.text == ""
+
+
+def test_a_histogram_of_shifted_colours_is_refused() -> None:
+    shifted = Preprocessing(64, 48, "pad", *IMAGENET)
+    with pytest.raises(UserError, match="leave both out of preprocessing") as caught:
+        SiameseModule(EncoderConfig("colour_histogram", 512), shifted)
+    one_line(caught)
+
+
+# ---- configs/pretrained.yaml
+
+CONFIG = Path(__file__).parent.parent / "configs" / "pretrained.yaml"
+LINES = re.findall(r"^#   \S.*? ([\d.]+) +(\S+) +(--model.*)$", CONFIG.read_text(), re.MULTILINE)
+
+
+def test_the_table_of_families_is_found() -> None:
+    assert len(LINES) == 6
+
+
+@pytest.mark.parametrize(("millions", "normalised", "options"), LINES)
+def test_every_line_of_the_table_of_families_builds_what_it_says(
+    millions: str, normalised: str, options: str, tmp_path: Path
+) -> None:
+    words = ["--config", str(CONFIG), *shlex.split(options), "--model.pretrained", "false"]
+    words += ["--trainer.default_root_dir", str(tmp_path), "--trainer.accelerator", "cpu"]
+    cli = TrainingCLI(ProductPhotos, CONFIG, [*words, "--wandb", "false"])
+    parameters = sum(weight.numel() for weight in cli.model.encoder.backbone.parameters())
+    assert f"{parameters / 1e6:.1f}" == millions
+    made = cli.model.preprocessing
+    assert (made.height, made.width) == (256, 192)
+    assert (made.mean, made.std) == {"ImageNet": IMAGENET, ".5/.5": HALVES}[normalised]
+    assert timm.models.is_model_pretrained(cli.model.encoder.config.backbone.removeprefix("timm/"))

@@ -13,10 +13,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import timm
 import torch
 import yaml
 from PIL import Image
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 import train
 from datasets.manifest import read_manifest
@@ -242,15 +244,42 @@ def test_early_stopping_is_one_option_away(settings: dict[str, object], tmp_path
 
 
 def test_weights_and_biases_logs_offline_without_an_account(
-    settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # no stored login either
     settings["wandb"] = True
     assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    assert "wandb" not in capfd.readouterr().err
     assert list(tmp_path.glob("run/wandb/offline-run-*/*.wandb"))
     assert list(tmp_path.glob("run/wandb/offline-run-*/files/media/images/**/*.png"))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_published_backbone_is_trained_whole_or_with_its_weights_frozen(
+    frozen: bool, settings: dict[str, object], tmp_path: Path
+) -> None:
+    """From a local file as the hub has it; mean and std come with it, into the checkpoint."""
+    name = "mobilenetv4_conv_small"
+    published = timm.create_model(name)
+    save_file(published.state_dict(), tmp_path / "published.safetensors")
+    model = settings["model"]
+    assert isinstance(model, dict)
+    model["encoder"] = {"backbone": f"timm/{name}", "embedding_size": 16}
+    model |= {"pretrained": str(tmp_path / "published.safetensors"), "backbone_rate": 0.1}
+    model["freeze_backbone"] = frozen
+    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    checkpoint = load_checkpoint(tmp_path / "run/model.safetensors")
+    assert checkpoint.preprocessing.mean == (0.485, 0.456, 0.406)
+    assert checkpoint.preprocessing.std == (0.229, 0.224, 0.225)
+    trained, given = checkpoint.encoder.backbone.state_dict(), published.state_dict()
+    same = {key: torch.equal(trained[key], given[key]) for key in trained}
+    moved = [same[key] for key in same if key.endswith((".weight", "running_mean"))]
+    assert all(same.values()) if frozen else not any(moved)
 
 
 @pytest.mark.parametrize(
@@ -282,6 +311,19 @@ def test_weights_and_biases_logs_offline_without_an_account(
             "/nowhere: no such checkpoint; check model.start_from",
         ),
         (["--model.start_from", __file__], "not a checkpoint or damaged"),
+        (["--trainer.strategy", "foo"], "invalid strategy name: `strategy='foo'`"),
+        (["--trainer.accelerator", "foo"], "invalid accelerator name: `accelerator='foo'`"),
+        (["--trainer.accelerator", "tpu"], "torch_xla"),
+        (["--trainer.devices", "foo"], "`devices` selected"),
+        (["--trainer.num_nodes", "0"], "`num_nodes` must be a positive integer"),
+        (["--trainer.strategy", "ddp_spawn"], "use ddp"),
+        (["--model.backbone_rate", "-1"], "backbone_rate"),
+        (["--model.encoder.backbone", "timm/resnet_50"], "no such model; near it: "),
+        (
+            ["--model.encoder={backbone: colour_histogram, embedding_size: 512}"]
+            + ["--model.preprocessing.mean=[0.4,0.4,0.4]"],
+            "was made for mean [0.0, 0.0, 0.0]",
+        ),
         (["--rivals", "[nowhere.yaml]"], "nowhere.yaml: no such config"),
         (["--rivals", "[configs/run.yaml]"], "configs/run.yaml: no such config"),
     ],
