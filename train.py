@@ -66,7 +66,7 @@ def train(arguments: list[str]) -> None:
     torch.set_num_threads(max(1, available_cores() - data.workers))  # they wait for each other
     check_rivals(cli.config["rivals"], folder)
     try:
-        trainer.fit(module, data, ckpt_path=resume_from(cli.config["ckpt_path"], folder, module))
+        trainer.fit(module, data, ckpt_path=resume_from(cli.config["ckpt_path"], folder))
     except SystemExit:  # Lightning's answer to Control-C
         if trainer.interrupted and trainer.is_global_zero:
             print("\ninterrupted; --ckpt_path last goes on after the last epoch", file=sys.stderr)
@@ -92,20 +92,17 @@ def train(arguments: list[str]) -> None:
     print(f"\n{compare_runs(runs)}\n\nsaved {folder}/model.safetensors")
 
 
-def resume_from(choice: str | None, folder: Path, module: SiameseModule) -> Path | None:
-    """The file that `--ckpt_path` means, if this module can go on from it."""
+def resume_from(choice: str | None, folder: Path) -> Path | None:
+    """The file that `--ckpt_path` means, if it is a training checkpoint."""
     if not choice:
         return None
     path = folder / "last.ckpt" if choice == "last" else Path(choice)
     if not path.is_file():
         raise UserError(f"{path}: no training checkpoint to go on from; leave out --ckpt_path")
     try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise UserError(f"{path}: no training checkpoint, or damaged; give a last.ckpt") from error
-    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    if shapes != {name: tensor.shape for name, tensor in kept.items()}:
-        raise UserError(f"{path}: is of another encoder; go on with the config.yaml beside it")
     return path
 
 

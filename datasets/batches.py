@@ -161,6 +161,7 @@ class PhotoBatches(Dataset[PhotoBatch]):
         product: int64 (R,).
         is_person: bool (R,).
         views: Applied to each photo; None leaves it as it is.
+        labels: int64 (R, L), classes of L attributes; None for no attribute.
 
     Raises:
         UserError: A row's photo is not in the cache.
@@ -172,9 +173,11 @@ class PhotoBatches(Dataset[PhotoBatch]):
         product: Integers,
         is_person: Booleans,
         views: albumentations.Compose | None = None,
+        labels: Integers | None = None,
     ) -> None:
         _check_all_cached(cached)
         self.cached, self.product, self.is_person, self.views = cached, product, is_person, views
+        self.labels = np.empty((len(product), 0), np.int64) if labels is None else labels
 
     def __getitem__(self, draw: Draw) -> PhotoBatch:
         if self.views is not None:
@@ -186,6 +189,7 @@ class PhotoBatches(Dataset[PhotoBatch]):
             torch.from_numpy(pixels),
             torch.from_numpy(self.product[draw.rows]),
             torch.from_numpy(self.is_person[draw.rows]),
+            torch.from_numpy(self.labels[draw.rows]),
         )
 
 

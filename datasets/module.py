@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.batches import Draw, DrawnPairs, PairBatches, PhotoBatches, ProductBatches
 from datasets.cache import CachedPhotos, cache_photos
+from datasets.labels import classes_of
 from datasets.lookalikes import LookAlikes, twin_numbers
 from datasets.manifest import ManifestError, describe_faults, drop_broken_photos, find_faults
 from datasets.readers import READERS
@@ -61,6 +62,8 @@ class ProductPhotos(pl.LightningDataModule):
             products whose product photos the network, as it is before each epoch, embeds nearby.
             Products of one `twin_group`, if the manifest has that column, then count as the
             same. 1 never does it.
+        labels: Attributes of the manifest that the network learns to tell besides, such as
+            `[label]`; photos without one are left out. See `model.label_weight`.
         pairs_per_product: Positive pairs, and negative pairs, drawn of each product.
         pairs_per_batch: Over all processes.
         view_strength: How much training views differ from the photo; 0 to 1.
@@ -81,6 +84,7 @@ class ProductPhotos(pl.LightningDataModule):
         products_per_batch: int = 64,
         persons_per_product: int = 1,
         hard_from: float = 1.0,
+        labels: list[str] | None = None,
         pairs_per_product: int = 10,
         pairs_per_batch: int = 32,
         view_strength: float = 1.0,
@@ -101,15 +105,15 @@ class ProductPhotos(pl.LightningDataModule):
                 "view_strength, erase, broken_limit and hard_from must be from 0 to 1, not "
                 f"{view_strength}, {erase}, {broken_limit} and {hard_from}"
             )
-        if hard_from < 1 and batches == "pairs":
-            raise UserError("data.hard_from needs data.batches: products")
+        if (hard_from < 1 or labels) and batches == "pairs":
+            raise UserError("data.hard_from and data.labels need data.batches: products")
         self.read = _reader(reader, options or {})
         self.path, self.cache = Path(path), Path(cache)
         self.batches = batches
         self.products_per_batch, self.persons_per_product = products_per_batch, persons_per_product
         self.pairs_per_product, self.pairs_per_batch = pairs_per_product, pairs_per_batch
         self.view_strength, self.erase, self.hard_from = view_strength, erase, hard_from
-        self.broken_limit, self.seed = broken_limit, seed
+        self.broken_limit, self.labels, self.seed = broken_limit, labels or [], seed
         cores = available_cores()
         self.workers = workers if workers is not None else min(4, cores // 2 if cores > 2 else 0)
         # The pixels' size is the model's: the trainer's script sets it before `setup`.
@@ -138,6 +142,12 @@ class ProductPhotos(pl.LightningDataModule):
                     f"{self.path}: {len(both)} products of the {split} split have both a product "
                     "and a person photo; the reports compare products and need at least two"
                 )
+        if stage == "fit" and self.labels:
+            assert self.trainer is not None
+            module = self.trainer.lightning_module
+            assert isinstance(module, SiameseModule)
+            classes = classes_of(self.part("train")[0], self.labels)
+            module.add_label_heads((classes.max(axis=0) + 1).tolist())
 
     def _load(self) -> None:
         frame = self.read(self.path)
@@ -196,8 +206,8 @@ class ProductPhotos(pl.LightningDataModule):
         else:
             views = training_views(self.view_strength, self.erase)
             lookalikes = self._lookalikes(frame, cached)
-            labels = product if lookalikes is None else lookalikes.twins
-            dataset = PhotoBatches(cached, labels, is_person, views)
+            same = product if lookalikes is None else lookalikes.twins
+            dataset = PhotoBatches(cached, same, is_person, views, classes_of(frame, self.labels))
             sampler = ProductBatches(
                 product,
                 is_person,

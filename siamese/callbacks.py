@@ -157,7 +157,7 @@ class HitsAndMisses(Callback):
         def photo(row: int) -> Image.Image:
             return Image.fromarray(np.asarray(cached.pixels[cached.slot[row]]))
 
-        embedding, product, is_person = module.validated
+        embedding, product, is_person, _ = module.validated
         query_rows, gallery_rows = is_person.nonzero()[:, 0], (~is_person).nonzero()[:, 0]
         cosine = embedding[query_rows] @ embedding[gallery_rows].T
         best = gallery_rows[cosine.argsort(dim=1, descending=True, stable=True)[:, :5]]

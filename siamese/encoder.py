@@ -152,6 +152,9 @@ class Encoder(nn.Module):
         pretrained: Of a timm or torchvision backbone: `True` fetches the published weights from
             the hub, a path or `hf-hub:OWNER/REPOSITORY` is read by `siamese.weights`.
 
+    Attributes:
+        features: C, length of the backbone's pooled features.
+
     Raises:
         UserError: Unknown backbone, or one that cannot be built for this input or embedding size.
     """
@@ -170,6 +173,7 @@ class Encoder(nn.Module):
         if config.backbone == "report_cnn":
             self.backbone: nn.Module = ReportCNN(height, width, size)
             self.neck: nn.Module = nn.Identity()
+            features = size
         elif config.backbone == "small_resnet":
             trunk = SmallResNet(tuple(config.widths), config.depth)
             pool = (
@@ -178,9 +182,11 @@ class Encoder(nn.Module):
                 else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
             )
             self.backbone = nn.Sequential(trunk, pool)
-            self.neck = _neck(trunk.channels, size)
+            features = trunk.channels
+            self.neck = _neck(features, size)
         elif config.backbone == "colour_histogram":
             self.backbone, self.neck = ColourHistogram(), nn.Identity()
+            features = size
             if size != self.backbone.bins**3:
                 raise UserError(
                     f"colour_histogram needs embedding_size {self.backbone.bins**3}, not {size}"
@@ -195,17 +201,19 @@ class Encoder(nn.Module):
                 f"unknown backbone {config.backbone!r}: use small_resnet, report_cnn, "
                 "colour_histogram, timm/NAME or torchvision/NAME"
             )
+        self.features = features
 
     def forward(self, photos: Tensor) -> Tensor:
         """Normalised photos, float (B, 3, H, W), → unit embeddings, float32 (B, D)."""
-        embedding = self._embed(photos)
+        embedding = self.embed_features(self.backbone(photos))
         if self.config.flip_average and not self.training:
-            embedding = functional.normalize(embedding + self._embed(photos.flip(3)), dim=1)
+            mirrored = self.embed_features(self.backbone(photos.flip(3)))
+            embedding = functional.normalize(embedding + mirrored, dim=1)
         return embedding
 
-    def _embed(self, photos: Tensor) -> Tensor:
-        """The same of these very photos, without their mirror images."""
-        embedding: Tensor = self.neck(self.backbone(photos))
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Pooled features of the backbone, (B, C), → unit embeddings, float32 (B, D)."""
+        embedding: Tensor = self.neck(features)
         return functional.normalize(embedding.float(), dim=1)
 
 

@@ -6,6 +6,7 @@ Shapes: B photos, Q person photos, N product photos, D embedding size.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from torch import Tensor
 from siamese.checkpoint import start_from_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
+from siamese.labels import LabelHeads
 from siamese.pair_score import (
     PairScore,
     all_pairs_loss,
@@ -36,11 +38,15 @@ BATCH_LOSSES = {
 
 
 class PhotoBatch(NamedTuple):
-    """Photos that all meet: pixels uint8 (B, H, W, 3), product int64 (B,), is_person bool (B,)."""
+    """Photos that all meet: pixels uint8 (B, H, W, 3), product int64 (B,), is_person bool (B,).
+
+    Labels are the classes of L attributes, int64 (B, L), -1 where unknown.
+    """
 
     pixels: Tensor
     product: Tensor
     is_person: Tensor
+    labels: Tensor = torch.empty(0, 0, dtype=torch.int64)
 
 
 class PairBatch(NamedTuple):
@@ -76,6 +82,7 @@ class SiameseModule(pl.LightningModule):
         average_weights: Share d of the mean of the weights that each step keeps: validated and
             saved is mean ← d · mean + (1 − d) · weights, batch statistics included (Polyak and
             Juditsky 1992 in its exponential form). 0 takes the weights as they are.
+        label_weight: Of the cross-entropy of `data.labels`, added to the loss of pairs.
         seed: Of dropout, drawn anew for each epoch so that a resumed run repeats it.
     """
 
@@ -94,6 +101,7 @@ class SiameseModule(pl.LightningModule):
         warmup: float | None = 0.1,
         scale: float = 10.0,
         average_weights: float = 0.0,
+        label_weight: float = 0.5,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -102,11 +110,13 @@ class SiameseModule(pl.LightningModule):
                 f"model.average_weights must be at least 0 and below 1, not {average_weights}"
             )
         rates = learning_rate, backbone_rate, weight_decay
-        if min(rates) < 0 or scale <= 0 or not 0 <= (warmup or 0) <= 1:
+        if min(*rates, label_weight) < 0 or scale <= 0:
             raise UserError(
-                "model.learning_rate, backbone_rate and weight_decay must be at least 0, scale "
-                f"above 0, warmup a share up to 1, not {rates}, {scale} and {warmup}"
+                "model.learning_rate, backbone_rate, weight_decay and label_weight must be at "
+                f"least 0, scale above 0, not {(*rates, label_weight)} and {scale}"
             )
+        if not 0 <= (warmup or 0) <= 1:
+            raise UserError(f"model.warmup must be a share from 0 to 1, not {warmup}")
         if start_from is not None:
             pretrained = False
         preprocessing = normalised_for(preprocessing, encoder.backbone, pretrained)
@@ -124,11 +134,17 @@ class SiameseModule(pl.LightningModule):
         self.score = (
             PairScore(1.0, 0.0, learned=False) if loss == "bare_sigmoid" else PairScore(scale)
         )
+        self.label_weight = label_weight
+        self.heads: LabelHeads | None = None
         self._start_bias: float | None = None if loss == "sigmoid" else 0.0
         if freeze_backbone:
             self.encoder.backbone.requires_grad_(False)
             self.train()  # the trainer keeps the modes it finds
         self._validation: list[PhotoBatch] = []
+
+    def add_label_heads(self, classes: Sequence[int]) -> None:
+        """Learn attributes with so many classes besides; the data says so before a training."""
+        self.heads = LabelHeads(self.encoder.features, classes)
 
     def train(self, mode: bool = True) -> SiameseModule:
         """Training mode; a frozen backbone keeps the statistics of its batch norms."""
@@ -154,6 +170,18 @@ class SiameseModule(pl.LightningModule):
     def configure_callbacks(self) -> list[Callback]:
         """Keeps the mean of the weights, and puts it in their place for validation and files."""
         return [EMAWeightAveraging(decay=self.average_weights)] if self.average_weights else []
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with another training's weights."""
+        kept, own = (
+            {n: w.shape for n, w in state.items()}
+            for state in (checkpoint["state_dict"], self.state_dict())
+        )
+        if kept != own:
+            raise UserError(
+                f"{self.trainer.ckpt_path}: is of another encoder or of other data.labels; go on "
+                "with the config.yaml beside it"
+            )
 
     def on_train_start(self) -> None:
         if not any(parameter.requires_grad for parameter in self.encoder.parameters()):
@@ -186,7 +214,8 @@ class SiameseModule(pl.LightningModule):
         return drawn_pairs_loss(self.score((product * person).sum(dim=1)), batch.same)
 
     def _photo_loss(self, batch: PhotoBatch) -> Tensor:
-        embedding = self._gather(self(batch.pixels), gradient=True)
+        features = self.encoder.backbone(self.preprocessing.normalise(batch.pixels))
+        embedding = self._gather(self.encoder.embed_features(features), gradient=True)
         product = self._gather(batch.product)
         is_person = self._gather(batch.is_person)
         positive = product[is_person][:, None] == product[~is_person]  # (Q, N)
@@ -198,7 +227,13 @@ class SiameseModule(pl.LightningModule):
         # In float32: a cosine of bfloat16 has three digits, too few to be scaled up.
         with torch.autocast(embedding.device.type, enabled=False):
             logits = self.score(embedding[is_person] @ embedding[~is_person].T)
-        return BATCH_LOSSES[self.loss](logits, positive)
+        loss = BATCH_LOSSES[self.loss](logits, positive)
+        if self.heads is None:
+            return loss
+        features = self._gather(features, gradient=True)
+        label_loss = self.heads.loss(features, self._gather(batch.labels))
+        self.log("label_loss", label_loss, on_epoch=True, on_step=False, batch_size=1)
+        return loss + self.label_weight * label_loss
 
     def _gather(self, tensor: Tensor, gradient: bool = False) -> Tensor:
         """The whole batch's rows from every process; the gradient flows back to each."""
@@ -223,7 +258,7 @@ class SiameseModule(pl.LightningModule):
             batches = [batch for share in shares for batch in share]
         self.validated = PhotoBatch(*(torch.cat(part) for part in zip(*batches, strict=True)))
         self._validation = []
-        embedding, product, is_person = self.validated
+        embedding, product, is_person, _ = self.validated
         report = measure(
             embedding[is_person], product[is_person], embedding[~is_person], product[~is_person]
         )

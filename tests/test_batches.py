@@ -188,6 +188,10 @@ def test_a_batch_holds_the_photos_of_its_rows(cached: CachedPhotos) -> None:
     assert torch.equal(batch.pixels, torch.from_numpy(cached.pixels[[0, 4, 1]]))
     assert batch.product.tolist() == [8, 7, 8]
     assert batch.is_person.tolist() == [True, False, True]
+    assert batch.labels.shape == (3, 0)
+    labels = np.array([[5, 0], [6, 1], [7, 2], [8, 3], [9, 4]])
+    labelled = PhotoBatches(cached, PRODUCT, IS_PERSON, labels=labels)[Draw(np.array([4, 0]), 0)]
+    assert labelled.labels.tolist() == [[9, 4], [5, 0]]
 
 
 def test_views_depend_on_the_seed_of_the_draw_alone(cached: CachedPhotos) -> None:

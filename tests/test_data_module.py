@@ -165,12 +165,40 @@ def test_twins_count_as_one_product_where_look_alikes_meet(
     assert (products_of(1.0), products_of(0.5)) == (20, 19)
 
 
+def test_labels_reach_the_training_batches_and_the_network_learns_as_many_classes(
+    shop: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Numbered by the training split alone; a product photo whose cell is empty is unknown."""
+    shop["kind"] = ["hat", None, "shirt", "shirt"] * 20
+    shop.loc[shop["split"] == "test", "kind"] = "shoe"
+    shop["length"] = shop["product_id"]
+    data = manifest_data(shop, tmp_path, labels=["kind", "length"], products_per_batch=20)
+    trainer = trained(data, epochs=1)
+    module = trainer.lightning_module
+    assert isinstance(module, SiameseModule)
+    assert module.heads is not None
+    assert [head.out_features for head in module.heads.heads] == [2, 20]
+    (batch,) = cast(Any, trainer.train_dataloader)
+    expected = {(0, 0): 0, (0, 1): -1, (1, 0): 1, (1, 1): 1}  # by evenness and role
+    for product, is_person, kind in zip(
+        batch.product.tolist(), batch.is_person.tolist(), batch.labels[:, 0].tolist(), strict=True
+    ):
+        assert kind == expected[product % 2, is_person]
+    assert torch.equal(batch.labels[:, 1], batch.product)
+    assert "label_loss" in trainer.callback_metrics
+
+
+def test_labels_need_batches_of_products(rendered: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.labels need data\.batches: products"):
+        data_of(rendered, tmp_path, labels=["role"], batches="pairs")
+
+
 def test_look_alikes_need_the_end_of_the_training_and_batches_of_products(
     rendered: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"hard_from needs to know the end: set trainer\.max"):
         trained(data_of(rendered, tmp_path, hard_from=0.5), epochs=-1)
-    with pytest.raises(UserError, match=r"hard_from needs data\.batches: products"):
+    with pytest.raises(UserError, match=r"need data\.batches: products"):
         data_of(rendered, tmp_path, hard_from=0.5, batches="pairs")
 
 

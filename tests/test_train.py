@@ -197,8 +197,22 @@ def test_another_encoders_checkpoint_is_refused(
 ) -> None:
     arguments = write(settings, tmp_path / "c.yaml")
     assert train.main(arguments) == 0
-    assert train.main([*arguments, "--ckpt_path=last", "--model.encoder.embedding_size=8"]) == 1
-    assert "is of another encoder" in capsys.readouterr().err
+    for other in ("--model.encoder.embedding_size=8", "--data.labels=[role]"):
+        assert train.main([*arguments, "--ckpt_path=last", other]) == 1
+        said = capsys.readouterr().err
+        assert "last.ckpt: is of another encoder or of other data.labels" in said
+        assert "Traceback" not in said
+
+
+def test_a_training_with_labels_saves_the_encoder_alone(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    arguments = write(settings, tmp_path / "c.yaml")
+    assert train.main([*arguments, "--data.labels=[role]"]) == 0
+    kept = torch.load(tmp_path / "run/best.ckpt", weights_only=True)["state_dict"]
+    assert "heads.heads.0.weight" in kept
+    saved = load_checkpoint(tmp_path / "run/model.safetensors").encoder.state_dict()
+    assert {f"encoder.{name}" for name in saved} == {n for n in kept if n.startswith("encoder.")}
 
 
 def test_two_lines_of_a_report_never_share_a_name(
@@ -302,7 +316,9 @@ def test_a_published_backbone_is_trained_whole_or_with_its_weights_frozen(
         (["--data.persons_per_product", "0"], "at least 1"),
         (["--data.erase", "2"], "from 0 to 1"),
         (["--data.hard_from", "-1"], "hard_from must be from 0 to 1"),
-        (["--model.warmup", "3"], "warmup a share"),
+        (["--model.warmup", "3"], "warmup must be a share"),
+        (["--model.label_weight", "-1"], "label_weight must be at least 0"),
+        (["--data.labels", "[colour]"], "no column colour for data.labels; the manifest has path"),
         (["--model.average_weights", "1"], "average_weights must be at least 0 and below 1"),
         (["--trainer.max_epochs", "-3"], "max_epochs"),
         (["--ckpt_path", __file__], "no training checkpoint, or damaged"),

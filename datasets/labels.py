@@ -1,0 +1,35 @@
+"""Attributes of a manifest as classes that a network can learn to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from datasets.manifest import ManifestError
+from siamese.verification import Integers
+
+
+def classes_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
+    """Class of each photo in each column, int64 (rows, names), -1 where the cell is empty.
+
+    The values of a column are numbered from 0 in the order of their text.
+
+    Raises:
+        ManifestError: No such column, or nothing in it to tell apart.
+    """
+    columns = [np.empty((len(frame), 0), np.int64)]
+    for name in names:
+        if name not in frame:
+            known = ", ".join(map(str, frame))
+            raise ManifestError(f"no column {name} for data.labels; the manifest has {known}")
+        text = frame[name].astype("str").where(frame[name].notna())
+        numbers, values = pd.factorize(text, sort=True)
+        if len(values) < 2:
+            raise ManifestError(
+                f"column {name} has {len(values)} values in the training split; data.labels needs "
+                "two to tell apart"
+            )
+        columns.append(numbers.astype(np.int64)[:, None])
+    return np.concatenate(columns, axis=1)
