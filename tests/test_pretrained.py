@@ -9,21 +9,25 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import huggingface_hub
 import pytest
+import pytorch_lightning as pl
 import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from datasets.module import ProductPhotos
+from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.cli import TrainingCLI
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
-from siamese.module import SiameseModule
+from siamese.module import PhotoBatch, SiameseModule
+from siamese.pair_score import Calibration
 from siamese.preprocessing import Preprocessing
 from siamese.pretrained import load_backbone, normalised_for
 
@@ -223,27 +227,60 @@ DINO, SIGLIP = "vit_small_patch16_dinov3", "vit_base_patch16_siglip_256"
 
 
 @pytest.mark.parametrize(
-    ("name", "size"),
-    [
-        (DINO, (64, 48)),
-        (SIGLIP, (64, 48)),
-        ("convnext_tiny", (64, 48)),
-        ("resnet50", (64, 48)),
-        ("mobilenetv4_conv_small", (64, 48)),
-    ],
+    "name", [DINO, SIGLIP, "convnext_tiny", "resnet50", "mobilenetv4_conv_small"]
 )
-def test_files_of_each_family_as_published_arrive_for_inputs_of_another_shape(
-    name: str, size: tuple[int, int], tmp_path: Path
+def test_each_family_is_loaded_trained_for_a_step_and_saved_for_search(
+    name: str, tmp_path: Path
 ) -> None:
-    """All weights are equal but those of SigLIP's positions, stretched from 16 x 16 to 4 x 3."""
+    """From a file as published, for an input of another shape: first the head alone, then all.
+
+    All weights are equal but those of SigLIP's positions, stretched from 16 x 16 to 4 x 3.
+    """
     torch.manual_seed(2)
-    model = timm.create_model(name)
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
-    backbone, features = load_backbone("timm", name, tmp_path / "model.safetensors", *size)
-    found, given = backbone.state_dict(), model.state_dict()
-    differing = {key for key in found if not torch.equal(found[key], given[key])}
-    assert differing == ({"pos_embed"} if name == SIGLIP else set())
-    assert backbone(torch.randn(2, 3, *size)).shape == (2, features)
+    given = timm.create_model(name).state_dict()
+    save_file(given, tmp_path / "published.safetensors")
+    module = SiameseModule(
+        EncoderConfig(f"timm/{name}", 16),
+        Preprocessing(64, 48),
+        str(tmp_path / "published.safetensors"),
+        freeze_backbone=True,
+        warmup=None,
+        weight_decay=0.0,
+    )
+
+    def changed() -> set[str]:
+        found = module.encoder.backbone.state_dict()
+        return {key for key in found if not torch.equal(found[key], given[key])}
+
+    loaded = changed()
+    assert loaded == ({"pos_embed"} if name == SIGLIP else set())
+    neck = module.encoder.neck[0].weight.clone()  # type: ignore[index]
+    take_a_step(module)
+    assert changed() == loaded
+    assert not torch.equal(module.encoder.neck[0].weight, neck)  # type: ignore[index]
+    module.freeze_backbone = False
+    module.encoder.backbone.requires_grad_(True)
+    take_a_step(module.train())
+    kernels = [k for k, p in module.encoder.backbone.named_parameters() if p.ndim == 4]
+    assert kernels[0] in changed()  # the gradient reached the first layer
+    checkpoint = Checkpoint(module.encoder, module.preprocessing, Calibration(), "noise")
+    checkpoint.save(tmp_path / "model.safetensors")
+    again = load_checkpoint(tmp_path / "model.safetensors")
+    assert again.preprocessing == module.preprocessing
+    pixels = torch.randint(0, 256, (2, 64, 48, 3), dtype=torch.uint8)
+    assert torch.equal(again.embed_pixels(pixels), checkpoint.embed_pixels(pixels))
+
+
+def take_a_step(module: SiameseModule) -> None:
+    """Two products of noise, each with a product and a person photo."""
+    pixels = torch.randint(0, 256, (4, 64, 48, 3), dtype=torch.uint8)
+    batch = PhotoBatch(pixels, torch.tensor([0, 0, 1, 1]), torch.tensor([False, True] * 2))
+    trainer = pl.Trainer(
+        max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(cast(Any, [batch]), batch_size=None))
+    assert torch.isfinite(trainer.callback_metrics["loss"])
 
 
 def test_dinov3_weights_of_the_authors_own_naming_arrive(tmp_path: Path) -> None:
