@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     import torch
 
 Box = tuple[float, float, float, float]
+Sides = tuple[int, int, int, int]  # x1, y1, x2, y2 in whole pixels
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which part of a photo the encoder sees, and where in its input.
+
+    Args:
+        part: In pixels of the photo.
+        target: In pixels of the input; what lies around it is padding.
+    """
+
+    part: Sides
+    target: Sides
 
 
 @dataclass(frozen=True)
@@ -65,17 +79,29 @@ class Preprocessing:
         Raises:
             PhotoError: The box has no pixel of the photo.
         """
+        placement = self.placement(photo.width, photo.height, box)
         if box is not None:
-            photo = photo.crop(_inside(box, photo.width, photo.height))
-        if self.fit == "stretch":
-            return np.asarray(photo.resize((self.width, self.height), Image.Resampling.BICUBIC))
-        scale = min(self.height / photo.height, self.width / photo.width)
-        width = max(1, round(photo.width * scale))
-        height = max(1, round(photo.height * scale))
+            photo = photo.crop(placement.part)
+        x1, y1, x2, y2 = placement.target
+        resized = photo.resize((x2 - x1, y2 - y1), Image.Resampling.BICUBIC)
         canvas = Image.new("RGB", (self.width, self.height), "white")
-        resized = photo.resize((width, height), Image.Resampling.BICUBIC)
-        canvas.paste(resized, ((self.width - width) // 2, (self.height - height) // 2))
+        canvas.paste(resized, (x1, y1))
         return np.asarray(canvas)
+
+    def placement(self, width: int, height: int, box: Box | None = None) -> Placement:
+        """Where the input shows which part of a photo of width x height pixels.
+
+        Raises:
+            PhotoError: The box has no pixel of the photo.
+        """
+        part = (0, 0, width, height) if box is None else _inside(box, width, height)
+        if self.fit == "stretch":
+            return Placement(part, (0, 0, self.width, self.height))
+        across, down = part[2] - part[0], part[3] - part[1]
+        scale = min(self.height / down, self.width / across)
+        shown = max(1, round(across * scale)), max(1, round(down * scale))
+        left, top = (self.width - shown[0]) // 2, (self.height - shown[1]) // 2
+        return Placement(part, (left, top, left + shown[0], top + shown[1]))
 
     def read(self, source: PhotoSource, box: Box | None = None) -> np.ndarray:
         """Open a photo and shrink it: uint8 (H, W, 3).
@@ -101,7 +127,7 @@ class Preprocessing:
         return (pixels / scale - shift.to(pixels.device)).permute(0, 3, 1, 2)
 
 
-def _inside(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+def _inside(box: Box, width: int, height: int) -> Sides:
     """Whole pixels of the box that the photo has."""
     if not all(math.isfinite(side) for side in box):
         raise PhotoError(f"box {box} is not four numbers; give x1, y1, x2, y2 in pixels")

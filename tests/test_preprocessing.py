@@ -133,3 +133,25 @@ def test_impossible_settings_are_refused_in_one_line(arguments: dict[str, object
     with pytest.raises(UserError) as caught:
         Preprocessing(**arguments)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_the_placement_says_where_the_input_shows_the_photo() -> None:
+    """A red photo on white padding: the placed pixels are red, all others white."""
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        width, height, rows, columns = (int(side) for side in random.integers(8, 400, 4))
+        preprocessing = Preprocessing(rows, columns)
+        pixels = preprocessing.shrink(Image.new("RGB", (width, height), "red"))
+        x1, y1, x2, y2 = preprocessing.placement(width, height).target
+        red = (pixels == (255, 0, 0)).all(axis=2)
+        assert red[y1:y2, x1:x2].all()
+        assert red.sum() == (x2 - x1) * (y2 - y1)
+
+
+def test_the_placement_of_a_box_is_the_part_of_it_that_the_photo_has() -> None:
+    preprocessing = Preprocessing(64, 64)
+    placement = preprocessing.placement(100, 80, (60.4, -5, 999, 40))
+    assert placement.part == (60, 0, 100, 40)
+    assert placement.target == (0, 0, 64, 64)
+    stretched = Preprocessing(64, 64, fit="stretch").placement(100, 80)
+    assert (stretched.part, stretched.target) == ((0, 0, 100, 80), (0, 0, 64, 64))
