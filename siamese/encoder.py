@@ -132,13 +132,15 @@ class EncoderConfig:
 class GeneralisedMeanPooling(nn.Module):
     """(mean of x^p)^(1/p) over positions with a learned p, (B, C, H, W) → (B, C)."""
 
+    least = 1e-4  # that a feature counts as: 0 has no logarithm, and so no gradient to p
+
     def __init__(self, power: float = 3.0) -> None:
         super().__init__()
         self.power = nn.Parameter(torch.tensor(power))
 
     def forward(self, features: Tensor) -> Tensor:
         # In float32: bfloat16 has too few digits for the powers and their gradient.
-        positive = features.float().clamp(min=1e-4)
+        positive = features.float().clamp(min=self.least)
         return positive.pow(self.power).mean(dim=(2, 3)).pow(1.0 / self.power)
 
 
