@@ -2,6 +2,7 @@
 
 uv run infer.py index --photos shop/ --attributes shop.csv   # make a catalog
 uv run infer.py search person.jpg --where "articleType = 'Tshirts'" --sheet found.png
+uv run infer.py search person.jpg --explain why.png
 uv run infer.py add 4711 front.jpg back.jpg --set baseColour=Blue price=19.9
 uv run infer.py update 4711 new.jpg
 uv run infer.py remove 4711
@@ -89,7 +90,7 @@ def show(arguments: Namespace) -> None:
 
 def search(arguments: Namespace) -> None:
     """Rank the catalog for photos."""
-    from siamese.commands import photos_of, save_sheet, search
+    from siamese.commands import photos_of, search
     from siamese.finder import Finder
     from siamese.output import rankings_as_json, rankings_as_text
 
@@ -99,8 +100,12 @@ def search(arguments: Namespace) -> None:
     rankings = search(
         finder, photos, arguments.top, arguments.where, arguments.box, arguments.together
     )
+    if arguments.sheet or arguments.explain:
+        from siamese.pictures import save_explanation, save_sheet
     if arguments.sheet:
         save_sheet(arguments.sheet, rankings)
+    if arguments.explain:
+        save_explanation(arguments.explain, finder, rankings, arguments.box)
     if arguments.json:
         print(rankings_as_json(rankings))
         return

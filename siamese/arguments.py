@@ -95,6 +95,9 @@ def parser() -> argparse.ArgumentParser:
     )
     search.add_argument("--json", action="store_true")
     search.add_argument("--sheet", type=picture, help="PNG or JPEG to draw the answers on")
+    search.add_argument(
+        "--explain", type=picture, help="PNG or JPEG that shows why the first products were found"
+    )
 
     evaluate = commands.add_parser("evaluate", parents=[common, broken], help="report on a split")
     evaluate.add_argument("manifest")

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.boxes import boxes_of
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from siamese.retrieval import Distractors
 
 LISTED_BROKEN = 20
-SHEET_QUERIES = 50  # rows of a contact sheet
 NUMBERS, TRUTH, TEXT = "double", "bool", "string"  # Arrow's names for the kinds of attributes
 TRUTHS = {"true": True, "false": False}
 
@@ -204,41 +202,6 @@ def photos_of(sources: Sequence[str]) -> list[str]:
     for source in sources:
         found += photos_in(source) if os.path.isdir(source) else [source]
     return found
-
-
-def save_sheet(path: str, rankings: Sequence[Ranking]) -> None:
-    """Write the contact sheet of these rankings.
-
-    Raises:
-        CatalogError: It cannot be written.
-    """
-    from siamese.files import replacing
-    from siamese.output import asked, verdict
-    from siamese.sheet import SheetMatch, SheetRow, ranking_sheet
-
-    rows = []
-    for ranking in rankings[:SHEET_QUERIES]:
-        matches = [
-            SheetMatch(
-                match.path,
-                (f"{rank}. {match.product_id}", _scores(match.probability, match.cosine)),
-            )
-            for rank, match in enumerate(ranking.matches, 1)
-        ]
-        name = asked(Path(ranking.query).name, ranking)
-        rows.append(SheetRow(ranking.query, (name, verdict(ranking)), matches))
-    sheet = ranking_sheet(rows)
-    try:
-        with replacing(path) as temporary:
-            sheet.save(temporary)
-    except OSError as error:
-        raise CatalogError(f"{path}: the sheet cannot be written ({error.strerror})") from error
-    if len(rankings) > SHEET_QUERIES:
-        print(f"{path}: shows the first {SHEET_QUERIES} queries", file=sys.stderr)
-
-
-def _scores(probability: float, cosine: float) -> str:
-    return f"p {probability:.3f}  cos {cosine:.3f}"
 
 
 def evaluate(

@@ -13,7 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from siamese.photos import PhotoError, PhotoSource, open_photo
 
-PHOTO = (150, 200)  # width and height of the box that a product's photo is fitted into
+Size = tuple[int, int]  # width and height in pixels
+
+PHOTO: Size = (150, 200)  # of the box that a product's photo is fitted into
 GAP, MARGIN = 14, 28  # pixels between cells, and around the sheet
 LINE, TEXT = 19, 14  # height of a caption's line, and of its letters
 FRAME = 4
@@ -46,12 +48,15 @@ class SheetRow:
     matches: Sequence[SheetMatch]
 
 
-def ranking_sheet(rows: Sequence[SheetRow], columns: int = COLUMNS) -> Image.Image:
+def ranking_sheet(
+    rows: Sequence[SheetRow], columns: int = COLUMNS, photo: Size = PHOTO
+) -> Image.Image:
     """The rows below each other, the query of each at the left of its products.
 
     Args:
         rows: At least one.
         columns: Products beside each other; more go on in the next line.
+        photo: Of the box that a product's photo is fitted into; the query's is larger.
 
     Returns:
         RGB picture.
@@ -60,8 +65,8 @@ def ranking_sheet(rows: Sequence[SheetRow], columns: int = COLUMNS) -> Image.Ima
         raise ValueError("a sheet needs at least one row")
     most = max(len(row.matches) for row in rows)
     across = max(1, min(columns, most))
-    heights = [_row_height(row, across) for row in rows]
-    width = 2 * MARGIN + _query_width() + 2 * GAP + across * (PHOTO[0] + GAP)
+    heights = [_row_height(row, across, photo) for row in rows]
+    width = 2 * MARGIN + query_size(photo)[0] + 2 * GAP + across * (photo[0] + GAP)
     height = 2 * MARGIN + sum(heights) + (len(rows) - 1) * 2 * GAP
     sheet = Image.new("RGB", (width, height), PAPER)
     top = MARGIN
@@ -69,20 +74,20 @@ def ranking_sheet(rows: Sequence[SheetRow], columns: int = COLUMNS) -> Image.Ima
         if number:
             rule = top - GAP
             ImageDraw.Draw(sheet).line((MARGIN, rule, width - MARGIN, rule), fill=RULE)
-        _draw_row(sheet, row, across, top)
+        _draw_row(sheet, row, across, top, photo)
         top += row_height + 2 * GAP
     return sheet
 
 
-def _draw_row(sheet: Image.Image, row: SheetRow, across: int, top: int) -> None:
+def _draw_row(sheet: Image.Image, row: SheetRow, across: int, top: int, photo: Size) -> None:
     """The query and its products, from the height `top` on."""
-    query_height = PHOTO[1] * _query_width() // PHOTO[0]
-    _draw_cell(sheet, row.photo, row.caption, (MARGIN, top), (_query_width(), query_height), None)
-    left = MARGIN + _query_width() + 3 * GAP
+    query = query_size(photo)
+    _draw_cell(sheet, row.photo, row.caption, (MARGIN, top), query, None)
+    left = MARGIN + query[0] + 3 * GAP
     for place, match in enumerate(row.matches):
         line, column = divmod(place, across)
-        corner = (left + column * (PHOTO[0] + GAP), top + line * _cell_height(row))
-        _draw_cell(sheet, match.photo, match.caption, corner, PHOTO, match.right)
+        corner = (left + column * (photo[0] + GAP), top + line * _cell_height(row, photo))
+        _draw_cell(sheet, match.photo, match.caption, corner, photo, match.right)
 
 
 def _draw_cell(
@@ -90,7 +95,7 @@ def _draw_cell(
     photo: PhotoSource | Image.Image,
     caption: Sequence[str],
     corner: tuple[int, int],
-    size: tuple[int, int],
+    size: Size,
     right: bool | None,
 ) -> None:
     """One photo on its panel with the caption below."""
@@ -99,7 +104,7 @@ def _draw_cell(
     draw.rectangle((x, y, x + width - 1, y + height - 1), fill=PANEL)
     image = _opened(photo, size)
     if image is None:
-        draw.text((x + width / 2, y + height / 2), "no photo", FAINT, _font(), anchor="mm")
+        draw.text((x + width / 2, y + height / 2), "no photo", FAINT, font(), anchor="mm")
     else:
         sheet.paste(image, (x + (width - image.width) // 2, y + (height - image.height) // 2))
     colour, thickness = (RIGHT, FRAME) if right else (RULE, 1)
@@ -107,21 +112,21 @@ def _draw_cell(
     for number, line in enumerate(caption):
         colour = RIGHT if right and number == 0 else INK if number == 0 else FAINT
         place = (x, y + height + 6 + number * LINE)
-        draw.text(place, shortened(line, width), colour, _font())
+        draw.text(place, shortened(line, width), colour, font())
 
 
 def shortened(text: str, width: int) -> str:
     """The text, or as much of its beginning as fits into `width` pixels with an ellipsis."""
-    font = _font()
-    if font.getlength(text) <= width:
+    letters = font()
+    if letters.getlength(text) <= width:
         return text
     kept = len(text)
-    while kept and font.getlength(text[:kept] + "…") > width:
+    while kept and letters.getlength(text[:kept] + "…") > width:
         kept -= 1
     return text[:kept].rstrip() + "…"
 
 
-def _opened(photo: PhotoSource | Image.Image, size: tuple[int, int]) -> Image.Image | None:
+def _opened(photo: PhotoSource | Image.Image, size: Size) -> Image.Image | None:
     """The photo fitted into (width, height), `None` if it cannot be used."""
     try:
         image = photo if isinstance(photo, Image.Image) else open_photo(photo, at_least=size[::-1])
@@ -132,24 +137,24 @@ def _opened(photo: PhotoSource | Image.Image, size: tuple[int, int]) -> Image.Im
     return image.convert("RGB").resize(fitted, Image.Resampling.LANCZOS)
 
 
-def _query_width() -> int:
+def query_size(photo: Size) -> Size:
     """The query is shown larger than the products."""
-    return PHOTO[0] * 3 // 2
+    return photo[0] * 3 // 2, photo[1] * 3 // 2
 
 
-def _cell_height(row: SheetRow) -> int:
+def _cell_height(row: SheetRow, photo: Size) -> int:
     """Photo, caption and gap of one line of products."""
     lines = max((len(match.caption) for match in row.matches), default=0)
-    return PHOTO[1] + 6 + lines * LINE + GAP
+    return photo[1] + 6 + lines * LINE + GAP
 
 
-def _row_height(row: SheetRow, across: int) -> int:
+def _row_height(row: SheetRow, across: int, photo: Size) -> int:
     """The higher of the query and its lines of products."""
-    query = PHOTO[1] * _query_width() // PHOTO[0] + 6 + len(row.caption) * LINE
-    return max(query, -(-len(row.matches) // across) * _cell_height(row) - GAP)
+    query = query_size(photo)[1] + 6 + len(row.caption) * LINE
+    return max(query, -(-len(row.matches) // across) * _cell_height(row, photo) - GAP)
 
 
-@lru_cache(maxsize=1)
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+@lru_cache(maxsize=4)
+def font(size: int = TEXT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font, which knows Latin letters; others become boxes."""
-    return ImageFont.load_default(TEXT)
+    return ImageFont.load_default(size)

@@ -16,6 +16,7 @@ from PIL import Image
 
 import infer
 from siamese.catalog import Catalog
+from siamese.sheet import MARGIN
 
 Run = Callable[..., "Outcome"]
 STEMS = [f"0{i:02d}" for i in range(8)]  # ids whose zeros must survive
@@ -343,6 +344,50 @@ def test_evaluation_leaves_out_unusable_boxes_of_its_split_up_to_the_limit(
     assert done.err.startswith("skipped row 1, ")
 
 
+def test_an_explanation_is_drawn_for_each_query_beside_whatever_else_is_asked(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    drawn, sheet = tmp_path / "why.png", tmp_path / "found.jpg"
+    photo = shop / "photos" / "003.png"
+    alone = run("search", photo, "--explain", drawn, "--sheet", sheet, "--json")
+    assert alone.json[0]["matches"][0]["product_id"] == "003"
+    assert alone.err == ""
+    assert sheet.exists()
+    with Image.open(drawn) as one:
+        height = one.height
+    assert run("search", photo, photo, "--explain", drawn, "--top", "1").code == 0
+    with Image.open(drawn) as two:
+        assert two.height > height + 400
+
+
+def test_an_explanation_looks_at_the_box_alone(run: Run, shop: Path, tmp_path: Path) -> None:
+    """What lies outside of the box stays in the dark."""
+    drawn, photo = tmp_path / "why.png", shop / "photos" / "003.png"
+    assert run("search", photo, "--explain", drawn, "--box", "0,0,60,40").code == 0
+    with Image.open(drawn) as picture:
+        grey = picture.convert("L")
+        upper = grey.crop((MARGIN, MARGIN, MARGIN + 360, MARGIN + 230))
+        lower = grey.crop((MARGIN + 2, MARGIN + 260, MARGIN + 358, MARGIN + 478))
+    assert max(lower.getdata()) < 100 < max(upper.getdata())
+
+
+def test_products_whose_photo_is_gone_or_another_by_now_are_explained_as_far_as_they_can(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "moving"
+    shutil.copytree(shop / "photos", folder)
+    place = tmp_path / "of-moving"
+    assert run("index", "--photos", folder, "--catalog", place).code == 0
+    (folder / "003.png").unlink()
+    draw_photo(folder / "004.png", hue=200, stripes=7)
+    words = ["search", shop / "photos" / "003.png", "--catalog", place, "--top", "8"]
+    assert run(*words, "--explain", tmp_path / "why.png", "--where", "product_id = '003'").err == ""
+    found = run(*words, "--explain", tmp_path / "why.png", "--where", "product_id = '004'")
+    assert found.code == 0
+    assert found.err.count("\n") == 1
+    assert "004.png: has changed" in found.err
+
+
 def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
     """(exit code, part of the message, words) of everything that a user may get wrong."""
     photo, empty = shop / "photos" / "001.png", bad.parent / "empty"
@@ -369,9 +414,11 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (1, "no such checkpoint", [*search, "--checkpoint", "/missing"]),
         (1, "not a checkpoint or damaged", [*search, "--checkpoint", bad]),
         (1, "/missing: no such catalog", [*search, "--catalog", "/missing"]),
-        (1, "the sheet cannot be written", [*search, "--sheet", "/proc/sheet.png"]),
+        (1, "the picture cannot be written", [*search, "--sheet", "/proc/sheet.png"]),
+        (1, "the picture cannot be written", [*search, "--explain", "/proc/why.png"]),
         (1, "--device nonsense", [*search, "--device", "nonsense"]),
         (2, "does not end in .png", [*search, "--sheet", "sheet.txt"]),
+        (2, "does not end in .png", [*search, "--explain", "why.pdf"]),
         (2, "is no box", [*search, "--box", "1,2,3"]),
         (2, "is no box", [*search, "--box", "5,5,1,9"]),
         (2, "--box goes with one photo", ["search", photo, photo, "--box", "1,2,3,4"]),

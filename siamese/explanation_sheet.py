@@ -1,0 +1,157 @@
+"""Draws explanations: each photo beside its products, lit where they are alike.
+
+What decided keeps its light and glows, the rest lies in the dark: this can be told on black and on
+white garments alike, because any lit pixel is brighter than any dark one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from siamese.explanation import Explanation, Overlay, Region
+from siamese.photos import PhotoSource, open_photo
+from siamese.sheet import (
+    GAP,
+    INK,
+    LINE,
+    MARGIN,
+    PAPER,
+    SheetMatch,
+    SheetRow,
+    Size,
+    font,
+    query_size,
+    ranking_sheet,
+)
+
+PHOTO: Size = (240, 320)  # of a product; the query's is larger
+FINER = 2  # overlays are drawn so many times larger and shrunk, which smooths circles
+DARK = 0.32  # of a pixel's light that is left where nothing decided
+GLOW = (255, 196, 40)
+STRENGTH = 0.42  # of the glow where most decided
+# Told apart by the colour-blind, too (Okabe & Ito 2008).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+RING = 3
+VERY_LIKELY, POSSIBLE = 0.8, 0.2  # least probabilities of the words
+SCALE: Size = (120, 14)  # of the legend's strip from dark to lit
+BRIGHTER = "The brighter a part, the more it decided."
+NUMBERED = "The same number: alike in your photo and in the product."
+
+
+@dataclass(frozen=True)
+class ExplainedRow:
+    """One query with its products.
+
+    Args:
+        query: Its photo.
+        caption: Lines below it.
+        products: Photos of the products, best first.
+        captions: Lines below each of them.
+        explanation: Of just these products.
+    """
+
+    query: PhotoSource
+    caption: Sequence[str]
+    products: Sequence[PhotoSource]
+    captions: Sequence[Sequence[str]]
+    explanation: Explanation
+
+
+def explanation_sheet(rows: Sequence[ExplainedRow]) -> Image.Image:
+    """The rows below each other, and below them how to read them.
+
+    Args:
+        rows: At least one.
+
+    Returns:
+        RGB picture.
+
+    Raises:
+        PhotoError: A query's photo cannot be opened; that of a product leaves a panel.
+    """
+    drawn = []
+    for row in rows:
+        query = overlaid(row.query, row.explanation.query, query_size(PHOTO))
+        overlays = row.explanation.products
+        matches = [
+            SheetMatch(photo if overlay is None else overlaid(photo, overlay, PHOTO), caption)
+            for photo, caption, overlay in zip(row.products, row.captions, overlays, strict=True)
+        ]
+        drawn.append(SheetRow(query, row.caption, matches))
+    return _with_legend(ranking_sheet(drawn, photo=PHOTO))
+
+
+def in_words(probability: float) -> str:
+    """How likely it is that this is the product, for people."""
+    if probability >= VERY_LIKELY:
+        return "very likely this one"
+    return "maybe" if probability >= POSSIBLE else "unlikely"
+
+
+def overlaid(source: PhotoSource, overlay: Overlay, size: Size) -> Image.Image:
+    """A photo with its heat and regions, `FINER` times as large as fits into (width, height)."""
+    photo = open_photo(source, at_least=(FINER * size[1], FINER * size[0]))
+    scale = FINER * min(size[0] / photo.width, size[1] / photo.height)
+    fitted = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
+    picture = lit(photo.resize(fitted, Image.Resampling.BICUBIC), overlay.heat)
+    for region in overlay.regions:
+        _circle(picture, region)
+    return picture
+
+
+def lit(photo: Image.Image, heat: np.ndarray) -> Image.Image:
+    """The photo in the dark, but for where there is heat, float (rows, columns) in [0, 1]."""
+    shown = Image.fromarray(heat.astype(np.float32)).resize(photo.size, Image.Resampling.BILINEAR)
+    warmth = np.asarray(shown)[..., None]
+    light = np.asarray(photo, np.float32) * (DARK + (1 - DARK) * warmth)
+    glowing = light + (np.array(GLOW, np.float32) - light) * (STRENGTH * warmth)
+    return Image.fromarray(glowing.astype(np.uint8))
+
+
+def _circle(picture: Image.Image, region: Region) -> None:
+    """A ring around the region with its number, in place."""
+    draw = ImageDraw.Draw(picture)
+    x, y = region.x * picture.width, region.y * picture.height
+    radius = region.radius * picture.width
+    for reach, colour, width in ((1, "white", RING + 2), (0, _colour(region.number), RING)):
+        outer = radius + reach * FINER
+        box = (x - outer, y - outer, x + outer, y + outer)
+        draw.ellipse(box, outline=colour, width=width * FINER)
+    _badge(draw, (x, y - radius), region.number, FINER)
+
+
+def _badge(
+    draw: ImageDraw.ImageDraw, centre: tuple[float, float], number: int, scale: int = 1
+) -> None:
+    """A region's number on a disc of its colour."""
+    (x, y), radius = centre, 10 * scale
+    disc = (x - radius, y - radius, x + radius, y + radius)
+    draw.ellipse(disc, fill=_colour(number), outline="white", width=scale)
+    draw.text(centre, str(number), "white", font(14 * scale), anchor="mm")
+
+
+def _colour(number: int) -> str:
+    """Of a region."""
+    return COLOURS[(number - 1) % len(COLOURS)]
+
+
+def _with_legend(sheet: Image.Image) -> Image.Image:
+    """The sheet with a line below that says how to read it."""
+    whole = Image.new("RGB", (sheet.width, sheet.height + LINE + GAP), PAPER)
+    whole.paste(sheet)
+    draw = ImageDraw.Draw(whole)
+    x, middle = MARGIN, sheet.height - GAP + LINE // 2
+    scale = lit(Image.new("RGB", SCALE, "#a0a0a0"), np.linspace(0, 1, SCALE[0])[None])
+    whole.paste(scale, (x, middle - SCALE[1] // 2))
+    x += SCALE[0] + GAP
+    draw.text((x, middle), BRIGHTER, INK, font(), anchor="lm")
+    x += round(font().getlength(BRIGHTER)) + 3 * GAP
+    for number in (1, 2):
+        _badge(draw, (x, middle), number)
+        x += 2 * GAP
+    draw.text((x - GAP // 2, middle), NUMBERED, INK, font(), anchor="lm")
+    return whole

@@ -1,0 +1,110 @@
+"""Explanations as pictures: lit parts are brighter than dark ones, numbers sit on their regions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers_explanation import BLACK, RED, colour_checkpoint, with_patch
+from PIL import Image, ImageColor
+
+from siamese.explanation import Explanation, Overlay, Region, explain
+from siamese.explanation_sheet import (
+    COLOURS,
+    FINER,
+    PHOTO,
+    ExplainedRow,
+    explanation_sheet,
+    in_words,
+    lit,
+    overlaid,
+)
+from siamese.sheet import query_size
+
+COLD = np.zeros((4, 3), np.float32)
+
+
+def saved(path: Path, photo: Image.Image) -> Path:
+    photo.save(path)
+    return path
+
+
+def plain(colour: str, size: tuple[int, int] = (30, 40)) -> Image.Image:
+    return Image.new("RGB", size, colour)
+
+
+def luminance(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("L"), int)
+
+
+def count(picture: Image.Image, colour: str, within: int = 0) -> int:
+    """Pixels of this colour, each channel within so many steps of it."""
+    away = abs(np.asarray(picture, int) - ImageColor.getrgb(colour)[:3])
+    return int((away <= within).all(axis=2).sum())
+
+
+def test_any_lit_pixel_is_brighter_than_any_dark_one() -> None:
+    """So a black garment that decided stands out of a white background that did not."""
+    lit_black = luminance(lit(plain("black"), COLD + 1)).min()
+    dark_white = luminance(lit(plain("white"), COLD)).max()
+    assert lit_black > dark_white
+
+
+@pytest.mark.parametrize("shade", ["black", "navy", "gray", "gold", "white"])
+def test_more_heat_is_more_light_on_garments_of_every_shade(shade: str) -> None:
+    heat = np.linspace(0, 1, 40, dtype=np.float32)[None].repeat(4, axis=0)
+    row = luminance(lit(plain(shade, (40, 4)), heat))[0]
+    assert (np.diff(row) >= 0).all()
+    assert row[-1] > row[0] + 50
+
+
+def test_a_ring_with_its_number_lies_around_the_region(tmp_path: Path) -> None:
+    """Centre at (.25, .75) and radius .1 of the width; the ring's colour is nowhere else."""
+    path = saved(tmp_path / "photo.png", plain("gray", (300, 400)))
+    overlay = Overlay(COLD, COLD, (Region(2, 0.25, 0.75, 0.1),))
+    picture = overlaid(path, overlay, PHOTO)
+    assert picture.size == (FINER * PHOTO[0], FINER * PHOTO[1])
+    colour = np.array(ImageColor.getrgb(COLOURS[1])[:3])
+    y, x = np.nonzero((np.asarray(picture) == colour).all(axis=2))
+    reach = 0.1 * picture.width
+    assert x.mean() == pytest.approx(0.25 * picture.width, abs=5)
+    assert x.max() - x.min() == pytest.approx(2 * reach, abs=4)
+    assert y.max() == pytest.approx(0.75 * picture.height + reach, abs=4)
+    assert count(picture, COLOURS[0]) == 0
+
+
+def test_the_sheet_shows_query_products_regions_and_a_legend(tmp_path: Path) -> None:
+    query = saved(tmp_path / "query.png", with_patch((96, 128), (16, 32), RED))
+    product = saved(tmp_path / "product.png", with_patch((96, 128), (64, 64), RED))
+    other = saved(tmp_path / "other.png", plain("blue", (96, 128)))
+    explanation = explain(colour_checkpoint(128, 96), query, [product, other])
+    captions = [("1. 4711", in_words(0.9)), ("2. 4712", in_words(0.1))]
+    row = ExplainedRow(query, ("query.png", "yes"), [product, other], captions, explanation)
+    one, two = explanation_sheet([row]), explanation_sheet([row, row])
+    assert one.width == two.width
+    assert two.height > one.height + query_size(PHOTO)[1]
+    unmatched = ExplainedRow(query, (), [other], captions[1:], explain_nothing())
+    in_legend = count(explanation_sheet([unmatched]), COLOURS[0], within=60)
+    assert in_legend > 200
+    # The rings on the photo and on the one product that is alike are many more.
+    assert count(one, COLOURS[0], within=60) > 5 * in_legend
+
+
+def explain_nothing() -> Explanation:
+    cold = Overlay(COLD, COLD, ())
+    return Explanation(cold, (cold,), (0.0,), True)
+
+
+def test_a_product_whose_photo_is_gone_leaves_a_grey_panel(tmp_path: Path) -> None:
+    query = saved(tmp_path / "query.png", plain("red", (96, 128)))
+    gone = tmp_path / "gone.jpg"
+    explanation = explain(colour_checkpoint(128, 96), query, [gone])
+    sheet = explanation_sheet([ExplainedRow(query, (), [gone], [("1. 4711",)], explanation)])
+    assert count(sheet, "#f3f3f1") > PHOTO[0] * PHOTO[1] * 0.9
+    assert BLACK not in {colour for _, colour in sheet.getcolors(2**24) or []}
+
+
+def test_probabilities_have_words() -> None:
+    words = [in_words(p) for p in (1.0, 0.8, 0.79, 0.2, 0.19, 0.0)]
+    assert words == ["very likely this one"] * 2 + ["maybe"] * 2 + ["unlikely"] * 2
