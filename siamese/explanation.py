@@ -59,11 +59,14 @@ class Overlay:
         contributions: To the cosine, of each position of the encoder's input, float32 (h, w).
             Positions may lie in the padding around the photo.
         regions: The parts that look alike, by number.
+        part: What the encoder saw, `x1, y1, x2, y2` as shares of the photo's width and height;
+            (0, 0, 1, 1) unless there was a box.
     """
 
     heat: np.ndarray
     contributions: np.ndarray
     regions: tuple[Region, ...]
+    part: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -233,7 +236,9 @@ def _overlay(photo: _Seen, contributions: np.ndarray, positions: Mapping[int, Po
     """Contributions and positions of the input, (h, w), as places of the photo."""
     rows, columns = contributions.shape
     regions = [_region(photo, number, *place, rows, columns) for number, place in positions.items()]
-    return Overlay(_heat(photo, contributions), contributions, tuple(regions))
+    x1, y1, x2, y2 = photo.placement.part
+    part = (x1 / photo.width, y1 / photo.height, x2 / photo.width, y2 / photo.height)
+    return Overlay(_heat(photo, contributions), contributions, tuple(regions), part)
 
 
 def _region(photo: _Seen, number: int, row: int, column: int, rows: int, columns: int) -> Region:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from siamese.explanation import Explanation, Overlay, Region
+from siamese.explanation import Explanation, Overlay
 from siamese.photos import PhotoSource, open_photo
 from siamese.sheet import (
     GAP,
@@ -35,7 +35,7 @@ GLOW = (255, 196, 40)
 STRENGTH = 0.42  # of the glow where most decided
 # Told apart by the colour-blind, too (Okabe & Ito 2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-RING = 3
+RING, BADGE = 3, 10  # width of a region's ring, radius of the disc with its number
 VERY_LIKELY, POSSIBLE = 0.8, 0.2  # least probabilities of the words
 SCALE: Size = (120, 14)  # of the legend's strip from dark to lit
 BRIGHTER = "The brighter a part, the more it decided."
@@ -93,42 +93,55 @@ def in_words(probability: float) -> str:
 
 
 def overlaid(source: PhotoSource, overlay: Overlay, size: Size) -> Image.Image:
-    """A photo with its heat and regions, `FINER` times as large as fits into (width, height)."""
-    photo = open_photo(source, at_least=(FINER * size[1], FINER * size[0]))
-    scale = FINER * min(size[0] / photo.width, size[1] / photo.height)
-    fitted = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
-    picture = lit(photo.resize(fitted, Image.Resampling.BICUBIC), overlay.heat)
+    """The part of a photo that was looked at with its heat and regions.
+
+    It comes `FINER` times as large as fits into (width, height).
+    """
+    whole = overlay.part == (0, 0, 1, 1)
+    photo = open_photo(source, at_least=(FINER * size[1], FINER * size[0]) if whole else None)
+    x1, y1, x2, y2 = overlay.part
+    sides = (x1 * photo.width, y1 * photo.height, x2 * photo.width, y2 * photo.height)
+    scale = FINER * min(size[0] / (sides[2] - sides[0]), size[1] / (sides[3] - sides[1]))
+    across, down = scale * (sides[2] - sides[0]), scale * (sides[3] - sides[1])
+    fitted = max(1, round(across)), max(1, round(down))
+    rows, columns = overlay.heat.shape
+    heat = Image.fromarray(overlay.heat).resize(
+        fitted, Image.Resampling.BILINEAR, box=(x1 * columns, y1 * rows, x2 * columns, y2 * rows)
+    )
+    picture = lit(photo.resize(fitted, Image.Resampling.BICUBIC, box=sides), np.asarray(heat))
     for region in overlay.regions:
-        _circle(picture, region)
+        place = ((region.x - x1) / (x2 - x1), (region.y - y1) / (y2 - y1))
+        _circle(picture, region.number, place, region.radius / (x2 - x1))
     return picture
 
 
 def lit(photo: Image.Image, heat: np.ndarray) -> Image.Image:
-    """The photo in the dark, but for where there is heat, float (rows, columns) in [0, 1]."""
-    shown = Image.fromarray(heat.astype(np.float32)).resize(photo.size, Image.Resampling.BILINEAR)
-    warmth = np.asarray(shown)[..., None]
+    """The photo in the dark, but for where there is heat, float (height, width) in [0, 1]."""
+    warmth = heat[..., None].astype(np.float32)
     light = np.asarray(photo, np.float32) * (DARK + (1 - DARK) * warmth)
     glowing = light + (np.array(GLOW, np.float32) - light) * (STRENGTH * warmth)
     return Image.fromarray(glowing.astype(np.uint8))
 
 
-def _circle(picture: Image.Image, region: Region) -> None:
-    """A ring around the region with its number, in place."""
+def _circle(picture: Image.Image, number: int, place: tuple[float, float], radius: float) -> None:
+    """A ring with a number, in place; place and radius are shares of width, height and width."""
     draw = ImageDraw.Draw(picture)
-    x, y = region.x * picture.width, region.y * picture.height
-    radius = region.radius * picture.width
-    for reach, colour, width in ((1, "white", RING + 2), (0, _colour(region.number), RING)):
-        outer = radius + reach * FINER
+    x, y = place[0] * picture.width, place[1] * picture.height
+    for reach, colour, width in ((1, "white", RING + 2), (0, _colour(number), RING)):
+        outer = radius * picture.width + reach * FINER
         box = (x - outer, y - outer, x + outer, y + outer)
         draw.ellipse(box, outline=colour, width=width * FINER)
-    _badge(draw, (x, y - radius), region.number, FINER)
+    top = y - radius * picture.width
+    inside = BADGE * FINER + FINER  # a number is not cut off where its ring is
+    x = min(max(x, inside), picture.width - inside)
+    _badge(draw, (x, min(max(top, inside), picture.height - inside)), number, FINER)
 
 
 def _badge(
     draw: ImageDraw.ImageDraw, centre: tuple[float, float], number: int, scale: int = 1
 ) -> None:
     """A region's number on a disc of its colour."""
-    (x, y), radius = centre, 10 * scale
+    (x, y), radius = centre, BADGE * scale
     disc = (x - radius, y - radius, x + radius, y + radius)
     draw.ellipse(disc, fill=_colour(number), outline="white", width=scale)
     draw.text(centre, str(number), "white", font(14 * scale), anchor="mm")
@@ -145,7 +158,9 @@ def _with_legend(sheet: Image.Image) -> Image.Image:
     whole.paste(sheet)
     draw = ImageDraw.Draw(whole)
     x, middle = MARGIN, sheet.height - GAP + LINE // 2
-    scale = lit(Image.new("RGB", SCALE, "#a0a0a0"), np.linspace(0, 1, SCALE[0])[None])
+    scale = lit(
+        Image.new("RGB", SCALE, "#a0a0a0"), np.linspace(0, 1, SCALE[0])[None].repeat(SCALE[1], 0)
+    )
     whole.paste(scale, (x, middle - SCALE[1] // 2))
     x += SCALE[0] + GAP
     draw.text((x, middle), BRIGHTER, INK, font(), anchor="lm")

@@ -61,8 +61,10 @@ def local_embeddings(checkpoint: Checkpoint, pixels: np.ndarray) -> LocalEmbeddi
     encoder = checkpoint.encoder
     device = next(iter(encoder.buffers()), torch.empty(0)).device
     photos = checkpoint.preprocessing.normalise(torch.as_tensor(pixels).to(device))
-    for shares in _pooled_shares(encoder, photos):
-        parts = _through_neck(encoder.neck, shares).cpu()
+    views = [photos, photos.flip(3)] if encoder.config.flip_average else [photos]
+    for shares in zip(*(_pooled_shares(encoder, view) for view in views), strict=True):
+        parts, *mirrored = (_through_neck(encoder.neck, share) for share in shares)
+        parts = _of_unit_sum(sum((each.flip(2) for each in mirrored), parts)).cpu()
         if torch.allclose(parts.sum(dim=(1, 2)), whole, rtol=0, atol=TOLERANCE):
             return LocalEmbeddings(parts, whole, True)
     return LocalEmbeddings(occluded_parts(checkpoint, pixels, whole), whole, False)
@@ -75,7 +77,11 @@ def _through_neck(neck: nn.Module, shares: Tensor) -> Tensor:
     constant = neck(shares.new_zeros(1, channels))
     # Each share gets the neck's constant once; together they shall have it once.
     parts = neck(shares.reshape(-1, channels)) - constant * (1 - 1 / positions)
-    parts = parts.view(count, rows, columns, -1).float()
+    return _of_unit_sum(parts.view(count, rows, columns, -1).float())
+
+
+def _of_unit_sum(parts: Tensor) -> Tensor:
+    """Parts (B, h, w, D), scaled so that each photo's sum to a vector of length 1."""
     return parts / parts.sum(dim=(1, 2), keepdim=True).norm(dim=3, keepdim=True)
 
 

@@ -39,10 +39,13 @@ def colour_checkpoint(height: int, width: int, gem: bool = False, fit: str = "pa
     return Checkpoint(encoder, preprocessing, Calibration(), "nothing")
 
 
-def trained_like(backbone: str, height: int = 64, width: int = 48, size: int = 16) -> Checkpoint:
+def trained_like(
+    backbone: str, height: int = 64, width: int = 48, size: int = 16, flip: bool = False
+) -> Checkpoint:
     """A random encoder whose batch norms have statistics and constants, as after training."""
     torch.manual_seed(0)
-    encoder = Encoder(EncoderConfig(backbone, size, (8, 16), 1), height, width)
+    config = EncoderConfig(backbone, size, (8, 16), 1, flip_average=flip)
+    encoder = Encoder(config, height, width)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = None  # the statistics of the one batch

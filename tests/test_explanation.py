@@ -141,6 +141,7 @@ def test_heat_has_the_photos_proportions_and_none_outside_of_the_box() -> None:
     assert heat.dtype == np.float32
     assert heat[:24, 48:].min() > 0.5
     assert heat[24:].max() == heat[:, :48].max() == 0
+    assert found.query.part == (0.5, 0, 1, 0.5)
 
 
 def test_no_region_lies_on_the_padding() -> None:

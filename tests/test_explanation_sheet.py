@@ -46,8 +46,8 @@ def count(picture: Image.Image, colour: str, within: int = 0) -> int:
 
 def test_any_lit_pixel_is_brighter_than_any_dark_one() -> None:
     """So a black garment that decided stands out of a white background that did not."""
-    lit_black = luminance(lit(plain("black"), COLD + 1)).min()
-    dark_white = luminance(lit(plain("white"), COLD)).max()
+    lit_black = luminance(lit(plain("black"), np.ones((40, 30)))).min()
+    dark_white = luminance(lit(plain("white"), np.zeros((40, 30)))).max()
     assert lit_black > dark_white
 
 
@@ -72,6 +72,33 @@ def test_a_ring_with_its_number_lies_around_the_region(tmp_path: Path) -> None:
     assert x.max() - x.min() == pytest.approx(2 * reach, abs=4)
     assert y.max() == pytest.approx(0.75 * picture.height + reach, abs=4)
     assert count(picture, COLOURS[0]) == 0
+
+
+def test_of_a_box_only_its_part_is_shown_with_regions_in_place(tmp_path: Path) -> None:
+    """The right half of a photo; the region is at (.75, .5) of the whole, (.5, .5) of the half."""
+    photo = plain("gray", (400, 200))
+    photo.paste("red", (0, 0, 200, 200))
+    path = saved(tmp_path / "photo.png", photo)
+    heat = np.zeros((48, 96), np.float32)
+    heat[:24, 48:] = 1
+    overlay = Overlay(heat, COLD, (Region(1, 0.75, 0.5, 0.1),), (0.5, 0.0, 1.0, 1.0))
+    picture = overlaid(path, overlay, PHOTO)
+    assert picture.width == picture.height == FINER * PHOTO[0]
+    pixels = np.asarray(picture, int)
+    assert (pixels[..., 0] - pixels[..., 1] < 100).mean() > 0.99  # nothing red but the ring's edge
+    assert pixels[:150].mean() > 2 * pixels[-150:].mean()
+    y, x = np.nonzero(abs(pixels - ImageColor.getrgb(COLOURS[0])[:3]).max(axis=2) < 9)
+    assert x.mean() == pytest.approx(picture.width / 2, abs=5)
+    assert x.max() - x.min() == pytest.approx(0.4 * picture.width, abs=6)
+    assert y.max() == pytest.approx(0.7 * picture.height, abs=6)
+
+
+def test_a_number_stays_in_the_picture_where_its_ring_leaves_it(tmp_path: Path) -> None:
+    path = saved(tmp_path / "photo.png", plain("gray", (300, 400)))
+    regions = tuple(Region(n, x, y, 0.1) for n, (x, y) in enumerate(((0, 0), (1, 1), (1, 0)), 1))
+    picture = overlaid(path, Overlay(COLD, COLD, regions), PHOTO)
+    for number in range(3):
+        assert count(picture, COLOURS[number], within=9) > 300 * FINER**2 * 0.7
 
 
 def test_the_sheet_shows_query_products_regions_and_a_legend(tmp_path: Path) -> None:

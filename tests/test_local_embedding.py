@@ -94,6 +94,19 @@ def test_where_a_map_is_pooled_the_parts_sum_to_the_embedding(backbone: str) -> 
     assert found.parts.std(dim=(1, 2)).max() > 1e-4  # they differ: not the constant alone
 
 
+def test_the_parts_of_a_photo_and_its_mirror_image_are_put_over_each_other() -> None:
+    """Of flip averaging: the parts sum to the embedding, and those of the mirrored photo are the
+    same, mirrored."""
+    checkpoint = trained_like("small_resnet", flip=True)
+    pixels = np.concatenate([noise(1), noise(1)[:, :, ::-1]])
+    found = local_embeddings(checkpoint, pixels)
+    assert found.exact
+    assert torch.allclose(found.parts.sum(dim=(1, 2)), found.whole, atol=1e-5)
+    assert torch.allclose(found.parts[0].flip(1), found.parts[1], atol=1e-5)
+    plain = local_embeddings(trained_like("small_resnet"), pixels)
+    assert not torch.allclose(plain.parts[0].flip(1), plain.parts[1], atol=1e-3)
+
+
 @pytest.mark.parametrize("backbone", OCCLUDED)
 def test_other_encoders_are_asked_by_occlusion(backbone: str) -> None:
     checkpoint = trained_like(backbone)
