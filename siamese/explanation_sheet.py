@@ -30,7 +30,7 @@ from siamese.sheet import (
 
 PHOTO: Size = (240, 320)  # of a product; the query's is larger
 FINER = 2  # overlays are drawn so many times larger and shrunk, which smooths circles
-DARK = 0.32  # of a pixel's light that is left where nothing decided
+DARK = 0.31  # of a pixel's light that is left where nothing decided
 GLOW = (255, 196, 40)
 STRENGTH = 0.42  # of the glow where most decided
 # Told apart by the colour-blind, too (Okabe & Ito 2008).
@@ -105,22 +105,23 @@ def overlaid(source: PhotoSource, overlay: Overlay, size: Size) -> Image.Image:
     across, down = scale * (sides[2] - sides[0]), scale * (sides[3] - sides[1])
     fitted = max(1, round(across)), max(1, round(down))
     rows, columns = overlay.heat.shape
-    heat = Image.fromarray(overlay.heat).resize(
-        fitted, Image.Resampling.BILINEAR, box=(x1 * columns, y1 * rows, x2 * columns, y2 * rows)
+    shown = (x1 * columns, y1 * rows, x2 * columns, y2 * rows)
+    heat = Image.fromarray((overlay.heat * 255).round().astype(np.uint8))
+    picture = lit(
+        photo.resize(fitted, Image.Resampling.BICUBIC, box=sides),
+        heat.resize(fitted, Image.Resampling.BILINEAR, box=shown),
     )
-    picture = lit(photo.resize(fitted, Image.Resampling.BICUBIC, box=sides), np.asarray(heat))
     for region in overlay.regions:
         place = ((region.x - x1) / (x2 - x1), (region.y - y1) / (y2 - y1))
         _circle(picture, region.number, place, region.radius / (x2 - x1))
     return picture
 
 
-def lit(photo: Image.Image, heat: np.ndarray) -> Image.Image:
-    """The photo in the dark, but for where there is heat, float (height, width) in [0, 1]."""
-    warmth = heat[..., None].astype(np.float32)
-    light = np.asarray(photo, np.float32) * (DARK + (1 - DARK) * warmth)
-    glowing = light + (np.array(GLOW, np.float32) - light) * (STRENGTH * warmth)
-    return Image.fromarray(glowing.astype(np.uint8))
+def lit(photo: Image.Image, heat: Image.Image) -> Image.Image:
+    """The RGB photo in the dark, but for where there is heat, a grey picture of its size."""
+    dark = photo.point(lambda value: round(value * DARK))
+    glowing = Image.blend(photo, Image.new("RGB", photo.size, GLOW), STRENGTH)
+    return Image.composite(glowing, dark, heat)
 
 
 def _circle(picture: Image.Image, number: int, place: tuple[float, float], radius: float) -> None:
@@ -158,9 +159,8 @@ def _with_legend(sheet: Image.Image) -> Image.Image:
     whole.paste(sheet)
     draw = ImageDraw.Draw(whole)
     x, middle = MARGIN, sheet.height - GAP + LINE // 2
-    scale = lit(
-        Image.new("RGB", SCALE, "#a0a0a0"), np.linspace(0, 1, SCALE[0])[None].repeat(SCALE[1], 0)
-    )
+    rising = Image.linear_gradient("L").rotate(90).resize(SCALE)
+    scale = lit(Image.new("RGB", SCALE, "#a0a0a0"), rising)
     whole.paste(scale, (x, middle - SCALE[1] // 2))
     x += SCALE[0] + GAP
     draw.text((x, middle), BRIGHTER, INK, font(), anchor="lm")

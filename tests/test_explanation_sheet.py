@@ -34,6 +34,10 @@ def plain(colour: str, size: tuple[int, int] = (30, 40)) -> Image.Image:
     return Image.new("RGB", size, colour)
 
 
+def grey(level: int) -> Image.Image:
+    return Image.new("L", (30, 40), level)
+
+
 def luminance(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("L"), int)
 
@@ -46,15 +50,15 @@ def count(picture: Image.Image, colour: str, within: int = 0) -> int:
 
 def test_any_lit_pixel_is_brighter_than_any_dark_one() -> None:
     """So a black garment that decided stands out of a white background that did not."""
-    lit_black = luminance(lit(plain("black"), np.ones((40, 30)))).min()
-    dark_white = luminance(lit(plain("white"), np.zeros((40, 30)))).max()
+    lit_black = luminance(lit(plain("black"), grey(255))).min()
+    dark_white = luminance(lit(plain("white"), grey(0))).max()
     assert lit_black > dark_white
 
 
 @pytest.mark.parametrize("shade", ["black", "navy", "gray", "gold", "white"])
 def test_more_heat_is_more_light_on_garments_of_every_shade(shade: str) -> None:
-    heat = np.linspace(0, 1, 40, dtype=np.float32)[None].repeat(4, axis=0)
-    row = luminance(lit(plain(shade, (40, 4)), heat))[0]
+    heat = Image.linear_gradient("L")  # from black at the top to white
+    row = luminance(lit(plain(shade, heat.size), heat))[:, 0]
     assert (np.diff(row) >= 0).all()
     assert row[-1] > row[0] + 50
 
