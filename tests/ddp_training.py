@@ -39,6 +39,7 @@ def train(drawn: Path, folder: Path, loss: Loss) -> None:
         optimiser="sgd",
         learning_rate=0.1,
         warmup=None,
+        label_weight=0.01,  # features without batch norms are large
     )
     for parent in list(module.modules()):
         for name, child in parent.named_children():
