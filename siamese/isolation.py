@@ -1,0 +1,265 @@
+"""Finds the garments in a person's photo, and cuts out the one that is meant.
+
+Shapes: B batch, H height, W width, G groups.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from siamese.errors import UserError
+from siamese.files import replacing
+from siamese.preprocessing import Box, Preprocessing
+from siamese.segmentation import GARMENTS, GROUPS, SegmentationConfig, SegmentationNetwork
+
+FORMAT = "siamese-isolation-1"
+LARGEST = "largest"
+CHOICES = ("upper", "lower", "full", "shoes", "bag", LARGEST)
+FINEST = 512  # longest side, in pixels, of the grid that labels are decided on
+SMALLEST_SHARE = 0.001  # of the photo; less is no garment
+SMALLEST_PIECE = 0.1  # of a group's largest piece; less is a mistake
+MARGIN = 0.06  # of the box's longer side
+
+
+class IsolationError(UserError):
+    """An isolation file that cannot be used, or a photo in which nothing was found."""
+
+
+@dataclass(frozen=True)
+class Garment:
+    """A garment that was found in a photo; a pair of shoes is one.
+
+    Args:
+        group: One of `siamese.segmentation.GARMENTS`.
+        box: x1, y1, x2, y2 around it, in the photo's own pixels.
+        share: Of the photo's pixels.
+        confidence: Mean probability of the group on its pixels, in (0, 1].
+        mask: bool (H, W), the pixels of the photo that show it.
+    """
+
+    group: str
+    box: Box
+    share: float
+    confidence: float
+    mask: np.ndarray = field(repr=False, compare=False)
+
+
+@dataclass
+class Isolation:
+    """A trained segmentation network with all that decides what it finds.
+
+    Args:
+        network: In evaluation mode.
+        preprocessing: Its height and width are those of the training views; a photo is shrunk to
+            about as many pixels in its own form.
+        trained_on: Label of the data, for people.
+        figures: Measured on photos that it was not trained on, by name.
+    """
+
+    network: SegmentationNetwork
+    preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(192, 128, "stretch"))
+    trained_on: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.network.eval().to(memory_format=torch.channels_last)
+
+    def find(self, photo: Image.Image) -> list[Garment]:
+        """The garments of an RGB photo, largest first; the same photo gives the same answer."""
+        labels, confidence = self._decide(photo)
+        found = []
+        for group in GARMENTS:
+            mask = without_specks(labels == GROUPS.index(group))
+            if mask.mean() < SMALLEST_SHARE:
+                continue
+            sure = float(confidence[mask].mean())
+            share = float(mask.mean())
+            box = _scaled(box_of(mask), mask.shape, photo.size)
+            found.append(Garment(group, box, share, sure, _resized(mask, photo.size)))
+        return sorted(found, key=lambda garment: -garment.share)
+
+    def labels(self, photo: Image.Image) -> np.ndarray:
+        """The group of each pixel as a place in `GROUPS`: uint8 (H, W)."""
+        return _resized(self._decide(photo)[0], photo.size)
+
+    def _decide(self, photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 groups and float32 probabilities on a grid of at most `FINEST`, (h, w) each."""
+        scale = min(1.0, FINEST / max(photo.size))
+        size = (max(1, round(photo.height * scale)), max(1, round(photo.width * scale)))
+        finer = functional.interpolate(self.probabilities(photo)[None], size=size, mode="bilinear")
+        best = finer[0].max(dim=0)
+        return best.indices.to(torch.uint8).numpy(), best.values.numpy()
+
+    @torch.inference_mode()
+    def probabilities(self, photo: Image.Image) -> Tensor:
+        """Of each group on a coarse grid, float32 (G, h, w): mean of the photo and its mirror."""
+        height, width = self._input_size(photo)
+        pixels = replace(self.preprocessing, height=height, width=width).shrink(photo)
+        both = torch.from_numpy(np.stack([pixels, pixels[:, ::-1]]))
+        output = self.network(self.preprocessing.normalise(both)).float().softmax(dim=1)
+        return (output[0] + output[1].flip(-1)) / 2
+
+    def _input_size(self, photo: Image.Image) -> tuple[int, int]:
+        """(height, width) of about the area of the training views, in whole multiples."""
+        multiple = self.network.config.multiple
+        area = self.preprocessing.height * self.preprocessing.width
+        scale = math.sqrt(area / (photo.width * photo.height)) / multiple
+        height, width = (max(1, round(side * scale)) for side in (photo.height, photo.width))
+        return height * multiple, width * multiple
+
+    def save(self, path: str | Path) -> None:
+        """Write network and card whole or not at all.
+
+        Raises:
+            OSError: The disk is full or the folder cannot be written.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        card = {
+            "groups": GROUPS,
+            "network": asdict(self.network.config),
+            "preprocessing": asdict(self.preprocessing),
+            "trained_on": self.trained_on,
+            "figures": self.figures,
+        }
+        weights = {name: w.detach().contiguous() for name, w in self.network.state_dict().items()}
+        with replacing(path) as temporary:
+            try:
+                save_file(weights, temporary, {"format": FORMAT, "card": json.dumps(card)})
+            except SafetensorError as error:  # the library's name for a full disk, too
+                raise OSError(f"{path}: cannot be written ({error})") from error
+
+
+def load_isolation(path: str | Path) -> Isolation:
+    """Read what `Isolation.save` wrote; no code in the file is run.
+
+    Raises:
+        IsolationError: Missing, damaged, or not of this version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise IsolationError(
+            f"{path}: no such isolation; train it with `python -m datasets.isolation_training "
+            f"--folder STREET_PHOTOS --out {path}`, or mark the garment with --box x1,y1,x2,y2"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise IsolationError(
+            f"{path}: no isolation or damaged ({error}); copy or train it again"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise IsolationError(
+            f"{path}: is of format {metadata.get('format')!r}, this version reads {FORMAT!r}; "
+            "give a file of datasets.isolation_training"
+        )
+    try:
+        return _assemble(json.loads(metadata["card"]), weights)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise IsolationError(
+            f"{path}: its weights do not fit its description ({reason}); copy or train it again"
+        ) from error
+
+
+def _assemble(card: dict[str, Any], weights: dict[str, Tensor]) -> Isolation:
+    """What a card and weights describe; any built-in error if they do not fit."""
+    if tuple(card["groups"]) != GROUPS:
+        raise ValueError(f"its groups are {card['groups']}, not {GROUPS}")
+    settings = card["preprocessing"]
+    preprocessing = Preprocessing(
+        **settings | {name: tuple(settings[name]) for name in ("mean", "std")}
+    )
+    config = SegmentationConfig(**{name: tuple(value) for name, value in card["network"].items()})
+    network = SegmentationNetwork(config)
+    network.load_state_dict(weights)
+    return Isolation(network, preprocessing, str(card["trained_on"]), dict(card["figures"]))
+
+
+def choose(garments: Sequence[Garment], choice: str) -> Garment | None:
+    """The garment of that group, or the `largest` (which is never an accessory).
+
+    Args:
+        garments: Of one photo.
+        choice: One of `CHOICES`.
+    """
+    fitting = [g for g in garments if g.group in (CHOICES if choice == LARGEST else (choice,))]
+    return max(fitting, key=lambda garment: garment.share, default=None)
+
+
+def with_margin(box: Box, size: tuple[int, int], margin: float = MARGIN) -> Box:
+    """The box, wider by a share of its longer side all around, within the photo.
+
+    Args:
+        box: x1, y1, x2, y2.
+        size: (width, height) of the photo.
+        margin: At least 0.
+    """
+    x1, y1, x2, y2 = box
+    more = margin * max(x2 - x1, y2 - y1)
+    return (
+        max(0.0, x1 - more),
+        max(0.0, y1 - more),
+        min(float(size[0]), x2 + more),
+        min(float(size[1]), y2 + more),
+    )
+
+
+def cut_out(photo: Image.Image, garment: Garment) -> Image.Image:
+    """The garment alone on white, as product photos show it, with a margin: RGB.
+
+    Its edge is soft by about a pixel in 200, for a network's edge is never quite right.
+    """
+    soft = Image.fromarray(garment.mask.astype(np.uint8) * 255)
+    soft = soft.filter(ImageFilter.GaussianBlur(max(photo.size) / 400))
+    white = Image.new("RGB", photo.size, "white")
+    alone = Image.composite(photo, white, soft)
+    x1, y1, x2, y2 = (round(side) for side in with_margin(garment.box, photo.size))
+    return alone.crop((x1, y1, x2, y2))
+
+
+def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """The smallest box around the true pixels of bool (H, W), of which there is one at least."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def without_specks(mask: np.ndarray) -> np.ndarray:
+    """bool (H, W) without pieces that are small beside the largest one."""
+    pieces, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(pieces.ravel())[1:]
+    kept = np.concatenate([[False], sizes >= SMALLEST_PIECE * sizes.max()])
+    return kept[pieces]
+
+
+def _scaled(box: Sequence[int], grid: tuple[int, ...], size: tuple[int, int]) -> Box:
+    """A box of a grid (h, w) in the pixels of a photo of (width, height)."""
+    across, down = size[0] / grid[1], size[1] / grid[0]
+    return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+
+
+def _resized(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) → (height, width) of a photo, by the nearest neighbour; the dtype is kept."""
+    if grid.shape == size[::-1]:
+        return grid
+    resized = Image.fromarray(grid.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(resized).astype(grid.dtype)

@@ -1,0 +1,223 @@
+"""Masks become garments with exact boxes; files of isolation load whole or not at all."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers_isolation import SMALL, KnownIsolation, groups_with, isolation_of
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from siamese.errors import UserError
+from siamese.isolation import (
+    FORMAT,
+    Garment,
+    IsolationError,
+    box_of,
+    choose,
+    cut_out,
+    load_isolation,
+    with_margin,
+    without_specks,
+)
+from siamese.segmentation import GROUPS, SegmentationConfig, SegmentationNetwork
+
+GREY = Image.new("RGB", (60, 80), (90, 90, 90))  # width x height
+
+
+def test_each_group_of_a_known_mask_is_a_garment_with_its_exact_box_and_share() -> None:
+    groups = groups_with(
+        (80, 60), upper=(10, 20, 40, 50), lower=(12, 50, 38, 70), hair=(0, 0, 60, 9)
+    )
+    upper, lower = KnownIsolation(groups).find(GREY)
+    assert (upper.group, upper.box) == ("upper", (10, 20, 40, 50))
+    assert (lower.group, lower.box) == ("lower", (12, 50, 38, 70))
+    assert upper.share == pytest.approx(30 * 30 / 4800)
+    assert lower.share == pytest.approx(26 * 20 / 4800)
+    assert upper.confidence == 1
+    np.testing.assert_array_equal(upper.mask, groups == GROUPS.index("upper"))
+
+
+def test_boxes_are_in_the_pixels_of_a_photo_that_is_finer_than_the_grid() -> None:
+    groups = groups_with((512, 256), upper=(64, 128, 192, 256))
+    (found,) = KnownIsolation(groups).find(Image.new("RGB", (1024, 2048)))
+    assert found.box == (256, 512, 768, 1024)
+    assert found.mask.shape == (2048, 1024)
+    assert box_of(found.mask) == (256, 512, 768, 1024)
+
+
+def test_a_photo_without_garments_has_none() -> None:
+    assert KnownIsolation(groups_with((80, 60), skin=(10, 10, 50, 70))).find(GREY) == []
+    assert KnownIsolation(groups_with((80, 60), bag=(10, 10, 12, 12))).find(GREY) == []  # 4 of 4800
+
+
+def test_specks_beside_a_garment_are_dropped_and_the_second_shoe_is_kept() -> None:
+    mask = np.zeros((20, 30), bool)
+    mask[10:14, 2:7] = True  # 20 pixels
+    mask[10:14, 20:24] = True  # 16
+    mask[0, 29] = True
+    cleaned = without_specks(mask)
+    assert cleaned.sum() == 36
+    assert box_of(cleaned) == (2, 10, 24, 14)
+    assert not without_specks(np.zeros((4, 4), bool)).any()
+
+
+def test_labels_are_of_the_size_of_the_photo() -> None:
+    labels = isolation_of("shoes").labels(Image.new("RGB", (45, 100)))
+    assert labels.shape == (100, 45)
+    assert (labels == GROUPS.index("shoes")).all()
+
+
+def test_confidence_is_the_mean_probability_of_the_group() -> None:
+    (found,) = isolation_of("upper").find(GREY)
+    assert found.confidence == pytest.approx(math.exp(5) / (math.exp(5) + 8), abs=1e-5)
+    assert found.box == (0, 0, 60, 80)
+    assert found.share == 1
+
+
+def test_the_network_sees_the_form_of_the_photo_in_about_the_area_it_was_trained_on() -> None:
+    isolation = isolation_of()  # trained on 32 x 24, in multiples of 8
+    sizes = {
+        (w, h): isolation.probabilities(Image.new("RGB", (w, h))).shape[1:]
+        for w, h in ((60, 80), (80, 60), (400, 100), (2000, 10))
+    }
+    assert sizes[60, 80] == (16, 12)  # half of 32 x 24
+    assert sizes[80, 60] == (12, 16)
+    assert sizes[400, 100] == (8, 28)
+    assert sizes[2000, 10] == (4, 196)
+
+
+def test_the_same_photo_gives_the_same_answer_and_its_mirror_the_mirrored_one() -> None:
+    torch.manual_seed(1)
+    isolation = isolation_of()
+    isolation.network = SegmentationNetwork(SMALL).eval()
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 24, 3), np.uint8)
+    first = isolation.probabilities(Image.fromarray(pixels))
+    again = isolation.probabilities(Image.fromarray(pixels))
+    mirrored = isolation.probabilities(Image.fromarray(pixels[:, ::-1]))
+    assert torch.equal(first, again)
+    torch.testing.assert_close(mirrored.flip(-1), first)
+    assert first.std() > 0.001  # the network says something
+    torch.testing.assert_close(first.sum(dim=0), torch.ones_like(first[0]))
+
+
+def garment(group: str, share: float) -> Garment:
+    return Garment(group, (0, 0, 1, 1), share, 0.9, np.ones((1, 1), bool))
+
+
+def test_a_choice_takes_that_group_or_the_largest_that_is_no_accessory() -> None:
+    found = [garment("other", 0.5), garment("lower", 0.2), garment("upper", 0.3)]
+    for choice, expected in (("lower", "lower"), ("largest", "upper")):
+        chosen = choose(found, choice)
+        assert chosen is not None
+        assert chosen.group == expected
+    assert choose(found, "bag") is None
+    assert choose(found[:1], "largest") is None
+
+
+def test_a_margin_is_a_share_of_the_longer_side_and_ends_with_the_photo() -> None:
+    assert with_margin((20, 30, 40, 70), (100, 100), 0.1) == (16, 26, 44, 74)
+    assert with_margin((2, 30, 40, 99), (50, 100), 0.1) == (0, 23.1, 46.9, 100)
+    assert with_margin((20, 30, 40, 70), (100, 100), 0) == (20, 30, 40, 70)
+
+
+def test_a_cut_out_garment_is_on_white_and_keeps_its_own_pixels() -> None:
+    photo = Image.new("RGB", (60, 80), (200, 0, 0))
+    (found,) = KnownIsolation(groups_with((80, 60), upper=(20, 20, 40, 60))).find(photo)
+    alone = np.asarray(cut_out(photo, found))
+    assert alone.shape == (44, 24, 3)  # 6 % of 40 around, rounded
+    assert (alone[0] == 255).all()
+    assert (alone[:, 0] == 255).all()
+    assert (alone[4:-4, 4:-4] == (200, 0, 0)).all()
+
+
+def test_what_is_saved_comes_back_and_finds_the_same(tmp_path: Path) -> None:
+    isolation = isolation_of()
+    isolation.network = SegmentationNetwork(SMALL).eval()
+    isolation.save(tmp_path / "isolation.safetensors")
+    loaded = load_isolation(tmp_path / "isolation.safetensors")
+    assert (loaded.trained_on, loaded.figures) == ("nothing", {"iou/mean": 0.5})
+    assert loaded.preprocessing == isolation.preprocessing
+    assert loaded.network.config == SMALL
+    assert torch.equal(loaded.probabilities(GREY), isolation.probabilities(GREY))
+
+
+def rewritten(folder: Path, metadata: dict[str, str]) -> Path:
+    """A good file's weights under another description."""
+    isolation_of().save(folder / "good.safetensors")
+    save_file(load_file(folder / "good.safetensors"), folder / "bad.safetensors", metadata)
+    return folder / "bad.safetensors"
+
+
+def card(**changes: object) -> dict[str, str]:
+    known = {
+        "groups": GROUPS,
+        "network": {"widths": [8, 8], "depths": [1, 1]},
+        "preprocessing": {
+            "height": 32,
+            "width": 24,
+            "fit": "stretch",
+            "mean": [0.5] * 3,
+            "std": [0.25] * 3,
+        },
+        "trained_on": "",
+        "figures": {},
+    }
+    return {"format": FORMAT, "card": json.dumps(known | changes)}
+
+
+def test_the_hand_made_description_is_a_good_one(tmp_path: Path) -> None:
+    assert load_isolation(rewritten(tmp_path, card())).network.config == SMALL
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"format": "siamese-1"}, "is of format 'siamese-1'"),
+        ({"format": FORMAT}, "do not fit"),
+        (card(groups=["background", "upper"]), "its groups are"),
+        (card(network={"widths": [8, 16], "depths": [1, 1]}), "do not fit"),
+        (card(network={"widths": [8], "depths": [1, 1]}), "do not fit"),
+        (card(preprocessing=[]), "do not fit"),
+    ],
+)
+def test_a_file_that_is_described_wrongly_is_one_clear_line(
+    tmp_path: Path, metadata: dict[str, str], reason: str
+) -> None:
+    path = rewritten(tmp_path, metadata)
+    with pytest.raises(IsolationError) as caught:
+        load_isolation(path)
+    assert reason in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_or_missing_file_is_one_clear_line(tmp_path: Path) -> None:
+    isolation_of().save(tmp_path / "cut.safetensors")
+    content = (tmp_path / "cut.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(IsolationError, match="damaged"):
+        load_isolation(tmp_path / "cut.safetensors")
+    with pytest.raises(IsolationError, match=r"isolation_training.*or mark the garment with --box"):
+        load_isolation(tmp_path / "missing.safetensors")
+
+
+def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    torch.save({"weights": torch.ones(1)}, tmp_path / "pickled.safetensors")
+    with pytest.raises(IsolationError, match="damaged"):
+        load_isolation(tmp_path / "pickled.safetensors")
+
+
+def test_a_network_needs_as_many_depths_as_widths() -> None:
+    for widths, depths in (((8,), (1, 1)), ((8, 0), (1, 1)), ((8, 8), (1, 0))):
+        with pytest.raises(UserError, match="one number above 0"):
+            SegmentationConfig(widths, depths)
+
+
+def test_logits_have_half_of_the_input_s_sides() -> None:
+    network = SegmentationNetwork(SegmentationConfig((8, 16, 24), (1, 2, 1)))
+    assert network.config.multiple == 16
+    assert network(torch.zeros(2, 3, 48, 32)).shape == (2, len(GROUPS), 24, 16)
