@@ -3,6 +3,7 @@
 uv run infer.py index --photos shop/ --attributes shop.csv   # make a catalog
 uv run infer.py search person.jpg --where "articleType = 'Tshirts'" --sheet found.png
 uv run infer.py search person.jpg --explain why.png
+uv run infer.py search street.jpg --garment upper               # of what the person wears
 uv run infer.py add 4711 front.jpg back.jpg --set baseColour=Blue price=19.9
 uv run infer.py update 4711 new.jpg
 uv run infer.py remove 4711
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from siamese.catalog import Catalog
     from siamese.checkpoint import Checkpoint
+    from siamese.garment_choice import GarmentChoice
     from siamese.listing import ListedPhoto
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the latter two as shells give them
@@ -96,9 +98,15 @@ def search(arguments: Namespace) -> None:
 
     catalog = catalog_of(arguments)
     finder = Finder(checkpoint_of(arguments), catalog, arguments.product_score, arguments.rerank)
-    photos = photos_of(arguments.photos)
+    photos, garment = photos_of(arguments.photos), garment_of(arguments)
     rankings = search(
-        finder, photos, arguments.top, arguments.where, arguments.box, arguments.together
+        finder,
+        photos,
+        arguments.top,
+        arguments.where,
+        arguments.box,
+        arguments.together,
+        garment,
     )
     if arguments.sheet or arguments.explain:
         from siamese.pictures import save_explanation, save_sheet
@@ -181,6 +189,19 @@ def sound_manifest(path: str, split: str, max_broken: float) -> pd.DataFrame:
     for photo in dropped.itertuples():
         print(f"skipped row {photo.row}, {photo.path}: {photo.fault}", file=sys.stderr)
     return kept
+
+
+def garment_of(arguments: Namespace) -> GarmentChoice | None:
+    """What finds the garment that a search is for; None where all of the photo or a box is."""
+    if arguments.garment is None:
+        return None
+    if arguments.box is not None:
+        print("infer.py: --box is given, so --garment is not looked for", file=sys.stderr)
+        return None
+    from siamese.garment_choice import GarmentChoice, load_finder_of_garments
+
+    isolation = load_finder_of_garments(arguments.isolation, arguments.isolation_weights)
+    return GarmentChoice(isolation, arguments.garment, arguments.remove_background)
 
 
 def manifest_photos(path: str) -> list[ListedPhoto]:

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 ABOUT = "Catalogs and search: which product of a shop does the person in a photo wear?"
+# As in siamese.isolation, which takes a second to import.
+GARMENTS = ("upper", "lower", "full", "shoes", "bag", "largest")
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -27,6 +29,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         made.error("evaluate: --distractor-limit goes with --distractors")
     if arguments.command == "search" and arguments.box and len(arguments.photos) != 1:
         made.error("search: --box goes with one photo")
+    if arguments.command == "search" and arguments.remove_background and not arguments.garment:
+        made.error("search: --remove-background goes with --garment")
+    searched = arguments.command == "search" and arguments.garment and not arguments.box
+    if searched and arguments.explain:  # which would look at all of the photo
+        made.error("search: --explain does not go with --garment; mark it with --box instead")
     return arguments
 
 
@@ -92,6 +99,19 @@ def parser() -> argparse.ArgumentParser:
         default="none",
         choices=("none", "expansion", "reciprocal"),
         help="order the best 100 anew by how they lie to each other; probabilities stay",
+    )
+    search.add_argument(
+        "--garment", choices=GARMENTS, help="find this one in the photo, and look at nothing else"
+    )
+    search.add_argument(
+        "--isolation",
+        default="checkpoints/isolation.safetensors",
+        help="what finds it: a file of datasets.isolation_training, or a detector such as "
+        "torchvision/maskrcnn_resnet50_fpn_v2 (fetched)",
+    )
+    search.add_argument("--isolation-weights", help="a local file of that detector's weights")
+    search.add_argument(
+        "--remove-background", action="store_true", help="of --garment: white, as product photos"
     )
     search.add_argument("--json", action="store_true")
     search.add_argument("--sheet", type=picture, help="PNG or JPEG to draw the answers on")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from siamese.boxes import boxes_of
 from siamese.catalog import Catalog, CatalogError, Product
 from siamese.listing import ListedPhoto, photos_in
+from siamese.photos import PhotoError, PhotoSource
 from siamese.preprocessing import Box
 from siamese.products import plain
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from siamese.embedding import EmbeddedPhotos
     from siamese.evaluation import Evaluation
     from siamese.finder import Finder, Ranking
+    from siamese.garment_choice import GarmentChoice
     from siamese.retrieval import Distractors
 
 LISTED_BROKEN = 20
@@ -86,7 +88,7 @@ def embedded_products(
             f"{len(broken)} of {len(photos)} photos cannot be used, more than --max-broken "
             f"{max_broken:g}; mend them or raise it; the first is {broken[0]}"
         )
-    report_broken(embedded)
+    report_broken(list(embedded.broken.values()))
     rows: dict[str, list[int]] = {}
     for row, place in enumerate(embedded.usable):
         rows.setdefault(photos[place].product_id, []).append(row)
@@ -104,7 +106,7 @@ def embedded_products(
 
 
 def embed_with_bar(
-    checkpoint: Checkpoint, photos: Sequence[str], boxes: Sequence[Box | None]
+    checkpoint: Checkpoint, photos: Sequence[PhotoSource], boxes: Sequence[Box | None]
 ) -> EmbeddedPhotos:
     """Embed photos past broken ones, with a progress bar on a terminal."""
     from siamese.embedding import embed_all
@@ -117,9 +119,8 @@ def embed_with_bar(
         return embed_all(checkpoint, photos, boxes, progress=bar.update)
 
 
-def report_broken(embedded: EmbeddedPhotos) -> None:
+def report_broken(errors: Sequence[PhotoError]) -> None:
     """A line on stderr for each photo that was left out."""
-    errors = list(embedded.broken.values())
     for error in errors[:LISTED_BROKEN]:
         print(f"skipped {error}", file=sys.stderr)
     if len(errors) > LISTED_BROKEN:
@@ -167,6 +168,7 @@ def search(
     where: str | None = None,
     box: Box | None = None,
     together: bool = False,
+    garment: GarmentChoice | None = None,
 ) -> list[Ranking]:
     """Rank the catalog for each photo that can be used; the others are named on stderr.
 
@@ -175,18 +177,30 @@ def search(
         photos: Where they are.
         box: The part of every photo to look at.
         together: Whether all photos show one garment: one ranking, by the mean of the embeddings.
+        garment: Finds the part to look at in each photo instead, if there is no box.
 
     Raises:
-        PhotoError: The only photo cannot be used.
+        PhotoError: The only photo cannot be used, or lacks the garment.
         CatalogError: None of them can be used, or see `Finder.rank`.
     """
-    embedded = embed_with_bar(finder.checkpoint, photos, [box] * len(photos))
-    if embedded.broken and len(photos) == 1:
-        raise embedded.broken[0]
-    report_broken(embedded)
+    parts: list[tuple[PhotoSource, Box | None] | PhotoError]
+    if garment is None or box is not None:
+        parts = [(photo, box) for photo in photos]
+    else:
+        parts = garment.parts_of(photos)
+    places = [place for place, part in enumerate(parts) if not isinstance(part, PhotoError)]
+    usable = [part for part in parts if not isinstance(part, PhotoError)]
+    embedded = embed_with_bar(
+        finder.checkpoint, [photo for photo, _ in usable], [part for _, part in usable]
+    )
+    broken = [part for part in parts if isinstance(part, PhotoError)]
+    broken += embedded.broken.values()
+    if broken and len(photos) == 1:
+        raise broken[0]
+    report_broken(broken)
     if not embedded.usable:
         raise CatalogError(f"none of the {len(photos)} photos can be used")
-    names = [photos[place] for place in embedded.usable]
+    names = [photos[places[row]] for row in embedded.usable]
     if not together:
         return finder.rank_embeddings(embedded.embeddings, top, where, names)
     from siamese.retrieval import mean_embedding
@@ -227,7 +241,7 @@ def evaluate(
             f"{len(embedded.broken)} of {len(frame)} photos cannot be used, more than "
             f"--max-broken {max_broken:g}; the first is {next(iter(embedded.broken.values()))}"
         )
-    report_broken(embedded)
+    report_broken(list(embedded.broken.values()))
     usable = frame.iloc[embedded.usable].reset_index(drop=True)
     return reports(
         embedded.embeddings,

@@ -1,0 +1,93 @@
+"""Adds to a manifest where the garment is in each photo of a person, so that training can use it.
+
+python -m datasets.isolate data/pairs/images.csv --garment upper --out data/pairs/boxes.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from datasets.manifest import BOX, ManifestError, absolute_paths, read_csv_as_text, write_manifest
+from siamese.errors import UserError
+from siamese.garment_choice import GarmentChoice
+from siamese.isolation import CHOICES, load_isolation
+from siamese.photos import PhotoError
+from siamese.runtime import keep_freed_memory
+
+PERSON = "person"
+
+
+def read_table(path: str) -> pd.DataFrame:
+    """A manifest, or a table that has no splits yet: every cell as text, paths absolute.
+
+    Raises:
+        ManifestError: No such file, no table, or without path and role.
+    """
+    table = read_csv_as_text(path)
+    missing = [name for name in ("path", "role") if name not in table]
+    if missing:
+        raise ManifestError(f"{path}: no column {', '.join(missing)}; give a CSV with path, role")
+    return absolute_paths(table, os.path.dirname(os.path.abspath(path)))
+
+
+def add_boxes(table: pd.DataFrame, choice: GarmentChoice) -> tuple[pd.DataFrame, int, list[str]]:
+    """Fill x1, y1, x2, y2 of the photos of people, in whole pixels; a box that is there stays.
+
+    Args:
+        table: With path (absolute) and role.
+        choice: Which garment.
+
+    Returns:
+        The table; how many boxes were added; what is wrong with the photos that got none and
+        so are used as a whole.
+    """
+    boxes = table.reindex(columns=list(BOX))
+    rows = table.index[(table["role"] == PERSON) & boxes.isna().all(axis=1)]
+    filled = boxes.astype(object).to_numpy(copy=True)
+    lacking = []
+    for row in tqdm(rows, unit=" photos", desc="isolating", disable=None):
+        try:
+            box = choice.box_in(table.loc[row, "path"])
+        except PhotoError as error:
+            lacking.append(str(error))
+            continue
+        x1, y1, x2, y2 = box
+        sides = np.array([np.floor(x1), np.floor(y1), np.ceil(x2), np.ceil(y2)])
+        filled[table.index.get_loc(row)] = sides.astype(int)
+    columns = {name: filled[:, place] for place, name in enumerate(BOX)}
+    return table.assign(**columns), len(rows) - len(lacking), lacking
+
+
+def main(words: Sequence[str]) -> int:
+    """Command line: read, find, write."""
+    parser = argparse.ArgumentParser(prog="datasets.isolate", description=__doc__)
+    parser.add_argument("manifest", help="CSV with path and role; rows of role person get boxes")
+    parser.add_argument("--isolation", default="checkpoints/isolation.safetensors")
+    parser.add_argument("--garment", default="upper", choices=CHOICES)
+    parser.add_argument("--out", required=True, help="CSV to write")
+    arguments = parser.parse_args(words)
+    keep_freed_memory()
+    try:
+        choice = GarmentChoice(load_isolation(arguments.isolation), arguments.garment)
+        table, added, lacking = add_boxes(read_table(arguments.manifest), choice)
+        write_manifest(table, arguments.out)
+    except (UserError, OSError) as error:
+        print(f"datasets.isolate: {error}", file=sys.stderr)
+        return 1
+    for line in lacking[:20]:
+        print(f"whole photo kept: {line}", file=sys.stderr)
+    print(f"{arguments.out}: {added} boxes added, {len(lacking)} photos of people without one")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
