@@ -29,12 +29,12 @@ from datasets.street import StreetPhoto, read_street, split_street
 from datasets.street_views import StreetViews
 from siamese.cli import quieten
 from siamese.errors import UserError
-from siamese.isolation import Isolation
+from siamese.isolation import Isolation, load_isolation
 from siamese.runtime import keep_freed_memory
 from siamese.segmentation import GARMENTS, GROUPS, SegmentationConfig, SegmentationNetwork
 
 BATCH = 16
-EMA_DECAY = 0.99
+AVERAGED = 0.1  # share of the training that the averaged weights look back on
 EPOCHS = 30
 HELD_OUT = {"validation": 70, "test": 130}  # photos
 MEAN_SEARCHED = "mean without other"
@@ -151,12 +151,20 @@ def train(
     parts: dict[str, list[StreetPhoto]],
     epochs: int,
     seed: int,
-    config: SegmentationConfig | None = None,
+    start: Isolation | None = None,
     workers: int = 1,
 ) -> Isolation:
-    """A network trained on `parts["train"]`, its weights averaged over the last steps."""
+    """A network trained on `parts["train"]`, its weights averaged over the last steps.
+
+    Args:
+        parts: Of `split_street`.
+        epochs: How often each photo is seen.
+        seed: Of weights and views.
+        start: Trained further, in place; without it a new network is made.
+        workers: Processes that make views; 0 for none.
+    """
     seed_everything(seed, verbose=False)
-    isolation = Isolation(SegmentationNetwork(config or SegmentationConfig()))
+    isolation = start or Isolation(SegmentationNetwork(SegmentationConfig()))
     size = isolation.preprocessing
     views = Views(parts["train"], StreetViews(size.height, size.width), epochs, seed)
     loader = DataLoader(views, BATCH, num_workers=workers)
@@ -165,7 +173,7 @@ def train(
         max_epochs=1,  # the data set is the whole training
         accelerator="cpu",
         precision="bf16-mixed",
-        callbacks=[EMAWeightAveraging(decay=EMA_DECAY)],
+        callbacks=[EMAWeightAveraging(decay=max(0.0, 1 - 1 / (AVERAGED * len(loader))))],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -194,13 +202,15 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--out", default="checkpoints/isolation.safetensors")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=0, help="of the training; the split is fixed")
+    parser.add_argument("--start", help="a file of this program to train further, same split")
     arguments = parser.parse_args(words)
     quieten()
     keep_freed_memory()
     started = time.perf_counter()
     try:
         parts = split_street(read_street(arguments.folder), **HELD_OUT)
-        isolation = train(parts, arguments.epochs, arguments.seed)
+        start = None if arguments.start is None else load_isolation(arguments.start)
+        isolation = train(parts, arguments.epochs, arguments.seed, start)
         isolation.trained_on = f"{len(parts['train'])} photos of {arguments.folder}"
         for part in HELD_OUT:
             measured = figures_of(isolation, parts[part])

@@ -95,9 +95,26 @@ class Isolation:
         return _resized(self._decide(photo)[0], photo.size)
 
     def _decide(self, photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 groups and float32 probabilities on a grid of at most `FINEST`, (h, w) each."""
+        """uint8 groups and float32 probabilities on a grid of at most `FINEST`, (h, w) each.
+
+        A first look at the whole photo finds the person, a second one at the person alone labels
+        it, as large as people are in the training views.
+        """
         scale = min(1.0, FINEST / max(photo.size))
         size = (max(1, round(photo.height * scale)), max(1, round(photo.width * scale)))
+        groups, sure = self._look(photo, size)
+        person = without_specks(groups > 0)
+        if not person.any():
+            return groups, sure
+        around = with_margin(box_of(person), (size[1], size[0]))
+        x1, y1, x2, y2 = (round(side) for side in around)
+        part = photo.crop(_whole(_scaled((x1, y1, x2, y2), size, photo.size)))
+        groups = np.zeros_like(groups)
+        groups[y1:y2, x1:x2], sure[y1:y2, x1:x2] = self._look(part, (y2 - y1, x2 - x1))
+        return groups, sure
+
+    def _look(self, photo: Image.Image, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Each position's most probable group and that probability, on a grid of (h, w)."""
         finer = functional.interpolate(self.probabilities(photo)[None], size=size, mode="bilinear")
         best = finer[0].max(dim=0)
         return best.indices.to(torch.uint8).numpy(), best.values.numpy()
@@ -231,8 +248,7 @@ def cut_out(photo: Image.Image, garment: Garment) -> Image.Image:
     soft = soft.filter(ImageFilter.GaussianBlur(max(photo.size) / 400))
     white = Image.new("RGB", photo.size, "white")
     alone = Image.composite(photo, white, soft)
-    x1, y1, x2, y2 = (round(side) for side in with_margin(garment.box, photo.size))
-    return alone.crop((x1, y1, x2, y2))
+    return alone.crop(_whole(with_margin(garment.box, photo.size)))
 
 
 def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -255,6 +271,12 @@ def _scaled(box: Sequence[int], grid: tuple[int, ...], size: tuple[int, int]) ->
     """A box of a grid (h, w) in the pixels of a photo of (width, height)."""
     across, down = size[0] / grid[1], size[1] / grid[0]
     return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+
+
+def _whole(box: Box) -> tuple[int, int, int, int]:
+    """The box in whole pixels, of which it has one at least."""
+    x1, y1, x2, y2 = (round(side) for side in box)
+    return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
 
 def _resized(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -15,6 +15,7 @@ from siamese.errors import UserError
 from siamese.isolation import (
     FORMAT,
     Garment,
+    Isolation,
     IsolationError,
     box_of,
     choose,
@@ -102,6 +103,37 @@ def test_the_same_photo_gives_the_same_answer_and_its_mirror_the_mirrored_one() 
     torch.testing.assert_close(mirrored.flip(-1), first)
     assert first.std() > 0.001  # the network says something
     torch.testing.assert_close(first.sum(dim=0), torch.ones_like(first[0]))
+
+
+class ReadsColours(Isolation):
+    """Takes a pixel's red value / 20 for its group; notes the sizes of the photos it looks at."""
+
+    def probabilities(self, photo: Image.Image) -> torch.Tensor:
+        self.looks = [*getattr(self, "looks", []), photo.size]
+        groups = torch.from_numpy(np.asarray(photo)[:, :, 0] // 20).long()
+        return torch.nn.functional.one_hot(groups, len(GROUPS)).permute(2, 0, 1).float()
+
+
+@pytest.mark.parametrize("factor", [1, 4])  # the grid is as fine as the photo, or coarser
+def test_a_second_look_at_the_person_alone_decides(factor: int) -> None:
+    groups = groups_with((400, 300), skin=(100, 80, 140, 100), upper=(90, 100, 150, 180))
+    photo = Image.fromarray(np.stack([groups * 20] * 3, axis=2))
+    photo = photo.resize((300 * factor, 400 * factor), Image.Resampling.NEAREST)
+    isolation = ReadsColours(SegmentationNetwork(SMALL))
+    (found,) = isolation.find(photo)
+    whole, part = isolation.looks
+    assert whole == photo.size
+    # The person's box is 60 x 100 and gets 6 % of 100 on each side.
+    assert part == pytest.approx((72 * factor, 112 * factor), abs=factor)
+    assert found.box == pytest.approx([factor * side for side in (90, 100, 150, 180)], abs=factor)
+    if factor == 1:
+        np.testing.assert_array_equal(isolation.labels(photo), groups)
+
+
+def test_without_a_person_there_is_no_second_look() -> None:
+    isolation = ReadsColours(SegmentationNetwork(SMALL))
+    assert isolation.find(Image.new("RGB", (60, 80))) == []
+    assert isolation.looks == [(60, 80)]
 
 
 def garment(group: str, share: float) -> Garment:

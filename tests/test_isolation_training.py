@@ -91,11 +91,13 @@ def test_every_epoch_shows_each_photo_once_in_another_order(tmp_path: Path) -> N
     assert epochs[0] != epochs[1] != epochs[2]
 
 
-def test_training_learns_made_people_and_repeats_itself(tmp_path: Path) -> None:
+def test_training_learns_made_people_and_repeats_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parts = split_street(read_street(write_street(tmp_path / "street", 12)), 2, 2)
-    isolations = [train(parts, epochs=30, seed=0, config=SMALL, workers=0) for _ in range(2)]
-    untrained = train(parts, epochs=1, seed=0, config=SMALL, workers=0)
-    before = figures_of(untrained, parts["test"])["iou/upper"]
+    monkeypatch.setattr(isolation_training, "SegmentationConfig", lambda: SMALL)
+    isolations = [train(parts, epochs=30, seed=0, workers=0) for _ in range(2)]
+    before = figures_of(train(parts, epochs=1, seed=0, workers=0), parts["test"])["iou/upper"]
     after = figures_of(isolations[0], parts["test"])["iou/upper"]
     assert after > before + 0.2
     first, second = (isolation.network.state_dict() for isolation in isolations)
