@@ -158,13 +158,15 @@ def train(
 
     Args:
         parts: Of `split_street`.
-        epochs: How often each photo is seen.
+        epochs: How often each photo is seen; with 0, `start` is returned as it is.
         seed: Of weights and views.
         start: Trained further, in place; without it a new network is made.
         workers: Processes that make views; 0 for none.
     """
     seed_everything(seed, verbose=False)
     isolation = start or Isolation(SegmentationNetwork(SegmentationConfig()))
+    if epochs == 0:
+        return isolation
     size = isolation.preprocessing
     views = Views(parts["train"], StreetViews(size.height, size.width), epochs, seed)
     loader = DataLoader(views, BATCH, num_workers=workers)
@@ -200,10 +202,14 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="datasets.isolation_training", description=__doc__)
     parser.add_argument("--folder", default="../shared/data/street", help="street photos")
     parser.add_argument("--out", default="checkpoints/isolation.safetensors")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument(
+        "--epochs", type=int, default=EPOCHS, help="0 with --start: measure that file only"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the training; the split is fixed")
     parser.add_argument("--start", help="a file of this program to train further, same split")
     arguments = parser.parse_args(words)
+    if arguments.epochs < (1 if arguments.start is None else 0):
+        parser.error("--epochs must be at least 1, or 0 with --start")
     quieten()
     keep_freed_memory()
     started = time.perf_counter()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers_isolation import SMALL, KnownIsolation, groups_with, write_street
+from helpers_isolation import SMALL, KnownIsolation, groups_with, isolation_of, write_street
 
 from datasets import isolation_training
 from datasets.isolation_training import (
@@ -119,6 +119,21 @@ def test_the_command_leaves_a_file_with_its_figures(
     assert "mean" in printed
     assert all(group in printed for group in GARMENTS)
     json.dumps(isolation.figures, allow_nan=False)  # a group that is nowhere must not break it
+
+
+def test_a_file_can_be_measured_again_without_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(isolation_training, "HELD_OUT", {"validation": 1, "test": 2})
+    folder, old, new = write_street(tmp_path / "street"), tmp_path / "old", tmp_path / "new"
+    isolation_of("upper").save(old)
+    words = ["--folder", str(folder), "--start", str(old), "--epochs", "0", "--out", str(new)]
+    assert isolation_training.main(words) == 0
+    # Everything is taken for a top, which is 28 of 96 rows and 20 of 64 columns.
+    assert load_isolation(new).figures["test/iou/upper"] == round(28 * 20 / (96 * 64), 4)
+    with pytest.raises(SystemExit):
+        isolation_training.main(["--epochs", "0"])
+    assert "--epochs must be at least 1" in capsys.readouterr().err
 
 
 def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
