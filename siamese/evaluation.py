@@ -15,7 +15,13 @@ import torch
 from torch import Tensor
 
 from siamese.errors import UserError
-from siamese.open_set import OpenSetReport, ask, fit_catalog_threshold, report_open_set
+from siamese.open_set import (
+    OpenSetReport,
+    ask,
+    fit_among,
+    fit_catalog_threshold,
+    report_open_set,
+)
 from siamese.pair_score import Calibration, fit_calibration
 from siamese.retrieval import TOP, Distractors, RetrievalReport, measure, measure_drawn
 from siamese.verification import Pairs, VerificationReport, draw_pairs, verify
@@ -158,8 +164,9 @@ def fit(
 ) -> Calibration:
     """Fit the probability and the thresholds on validation photos.
 
-    The probability and the threshold of pairs by those of experiment 1, the threshold of "in this
-    catalog" by catalogs that half of the products are taken out of.
+    The probability and the threshold of pairs by those of experiment 1; what is said of whole
+    catalogs, and the threshold of "in this catalog", by catalogs that half of the products are
+    taken out of.
 
     Args:
         embedding: Unit embeddings, float32 (R, D).
@@ -170,6 +177,7 @@ def fit(
     product, is_person = codes(frame)
     pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
     fitted = fit_calibration(_cosine(embedding, pairs), torch.from_numpy(pairs.same), raw)
+    fitted = fit_among(embedding, product, is_person, fitted, seed=seed)
     return fit_catalog_threshold(ask(embedding, product, is_person, fitted, seed=seed), fitted)
 
 

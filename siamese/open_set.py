@@ -5,6 +5,7 @@ Shapes: Q queries, M gallery photos, N catalog products, D embedding size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -86,19 +87,26 @@ def ask(
     """
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     size = 0
-    for queries, gallery in _halves(product, is_person, draws, seed):
-        products, number = np.unique(product[gallery], return_inverse=True)
-        size = len(products)
-        cosine = embedding[queries] @ embedding[gallery].T
-        scores = product_scores(cosine, torch.from_numpy(number), size)
+    for scores, right in _asked(embedding, product, is_person, draws, seed):
+        size = scores.shape[1]
         among = calibration.among(scores)
         best, place = among[:, :-1].max(dim=1)
-        asked = torch.from_numpy(product[queries])
-        is_right = torch.from_numpy(products)[place] == asked
-        is_present = torch.isin(asked, torch.from_numpy(products))
-        parts.append((1 - among[:, -1], is_present, best, is_right))
+        parts.append((1 - among[:, -1], right >= 0, best, place == right))
     present, is_present, best, is_right = (torch.cat(column) for column in zip(*parts, strict=True))
     return Answers(present, is_present, best, is_right, size)
+
+
+def _asked(
+    embedding: Tensor, product: np.ndarray, is_person: np.ndarray, draws: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Per draw the scores, float (Q, N), and the number of the right product, −1 if missing."""
+    for queries, gallery in _halves(product, is_person, draws, seed):
+        products, number = np.unique(product[gallery], return_inverse=True)
+        cosine = embedding[queries] @ embedding[gallery].T
+        scores = product_scores(cosine, torch.from_numpy(number), len(products))
+        place = np.searchsorted(products, product[queries]).clip(max=len(products) - 1)
+        right = np.where(products[place] == product[queries], place, -1)
+        yield scores, torch.from_numpy(right)
 
 
 def _halves(
@@ -115,6 +123,56 @@ def _halves(
         queries = queries[np.isin(product[queries], both)]
         kept = random.permutation(both)[: max(1, len(both) // 2)]
         yield queries, shown[np.isin(product[shown], kept)]
+
+
+def fit_among(
+    embedding: Tensor,
+    product: np.ndarray,
+    is_person: np.ndarray,
+    calibration: Calibration,
+    draws: int = 5,
+    seed: int = 0,
+) -> Calibration:
+    """The calibration with its answers about whole catalogs fitted, by maximum likelihood.
+
+    The presence by Platt scaling (Platt 1999) of the evidence, the sharpness as a temperature
+    (Guo et al. 2017) over the products of the queries whose product is there.
+
+    Args:
+        embedding, product, is_person: Validation photos, as in `ask`.
+        calibration: Fitted on pairs.
+        draws: Random halves of the products.
+        seed: Of the draws.
+    """
+    from scipy.optimize import minimize_scalar
+    from sklearn.linear_model import LogisticRegression
+
+    parts = list(_asked(embedding, product, is_person, draws, seed))
+    truth = torch.cat([right >= 0 for _, right in parts])
+    if bool(truth.all()) or not bool(truth.any()):
+        return calibration
+    evidence = torch.cat([calibration.evidence(scores) for scores, _ in parts])
+    model = LogisticRegression(C=1e4, max_iter=1000)
+    model.fit(evidence.numpy()[:, None], truth.numpy())
+    informed = model.coef_[0, 0] > 0  # otherwise the odds stay even, whatever was found
+    presence = (float(model.coef_[0, 0]), float(model.intercept_[0])) if informed else (0.0, 0.0)
+
+    def surprise(log_sharpness: float) -> float:
+        factor = calibration.scale * math.exp(log_sharpness)
+        total = 0.0
+        for scores, right in parts:
+            there = right >= 0
+            likelihood = (factor * scores[there].double()).log_softmax(dim=1)
+            total -= float(likelihood.gather(1, right[there][:, None]).sum())
+        return total
+
+    sharpness = math.exp(minimize_scalar(surprise, bounds=(-3, 3), method="bounded").x)
+    return replace(
+        calibration,
+        sharpness=sharpness,
+        presence_scale=presence[0],
+        presence_bias=presence[1],
+    )
 
 
 def fit_catalog_threshold(answers: Answers, calibration: Calibration) -> Calibration:

@@ -92,23 +92,32 @@ class Calibration:
         bias: Added to it.
         threshold: Probability from which a pair counts as the same product.
         catalog_threshold: Probability from which a photo's product counts as in a catalog.
+        sharpness: Factor of the log odds when products of a catalog are weighed against each
+            other; below 1 where look-alikes make mistakes likelier than the pairs' odds say.
+        presence_scale: Factor of a catalog's evidence in the logit of "it is in here at all".
+        presence_bias: Added to it.
     """
 
     scale: float = 1.0
     bias: float = 0.0
     threshold: float = 0.5
     catalog_threshold: float = 0.5
+    sharpness: float = 1.0
+    presence_scale: float = 1.0
+    presence_bias: float = 0.0
 
     def probability(self, cosine: Tensor) -> Tensor:
         """Probability in (0, 1) that both photos show the same product, shape of `cosine`."""
         return torch.sigmoid(cosine * self.scale + self.bias)
 
     def among(self, scores: Tensor) -> Tensor:
-        """Which of N products it is, or none: Bayes' rule over a whole catalog.
+        """Which of N products it is, or none: Bayes' rule over a whole catalog, recalibrated.
 
         The odds of a pair are a likelihood ratio, because they were fitted on as many right as
         wrong pairs. Beforehand the odds are even that the product is among the N at all, and
         each is as likely. So the larger the catalog, the more the best product must stand out.
+        Look-alikes are no independent evidence: the last three fields, fitted on validation
+        catalogs, correct for that; at 1, 1 and 0 this is Bayes' rule itself.
 
         Args:
             scores: Best cosine of each product, float (Q, N).
@@ -116,9 +125,19 @@ class Calibration:
         Returns:
             float64 (Q, N + 1): probability of each product, and of none of them, summing to 1.
         """
-        odds = scores.double() * self.scale + self.bias - math.log(scores.shape[1])
-        none = odds.new_zeros(len(odds), 1)
-        return torch.cat([odds, none], dim=1).softmax(dim=1)
+        odds = scores.double() * self.scale + self.bias
+        present = torch.sigmoid(self.presence_scale * self.evidence(scores) + self.presence_bias)
+        each = (self.sharpness * odds).softmax(dim=1) * present[:, None]
+        return torch.cat([each, 1 - present[:, None]], dim=1)
+
+    def evidence(self, scores: Tensor) -> Tensor:
+        """Log odds that the product is one of N, each as likely beforehand: float64 (Q,).
+
+        Args:
+            scores: Best cosine of each product, float (Q, N).
+        """
+        odds = scores.double() * self.scale + self.bias
+        return odds.logsumexp(dim=1) - math.log(scores.shape[1])
 
 
 def fit_calibration(cosine: Tensor, same: Tensor, raw: Calibration | None = None) -> Calibration:

@@ -12,6 +12,7 @@ from siamese.open_set import (
     Answers,
     ask,
     expected_calibration_error,
+    fit_among,
     fit_catalog_threshold,
     report_open_set,
 )
@@ -31,6 +32,50 @@ def test_in_a_larger_catalog_the_same_cosine_means_less() -> None:
     large = calibration.among(torch.tensor([[0.8] + [0.0] * 999]))
     assert large[0, 0] < small[0, 0]
     assert large.sum().item() == pytest.approx(1)
+
+
+def test_the_fitted_fields_move_presence_and_sharpness_apart() -> None:
+    """Odds 8 : 2 sharpened to 64 : 4; evidence log 5, halved and lowered by log 2."""
+    scores = torch.tensor([[math.log(8), math.log(2)]])
+    plain = Calibration(scale=1.0, bias=0.0)
+    assert plain.evidence(scores).tolist() == pytest.approx([math.log(5)])
+    fitted = Calibration(
+        scale=1.0, bias=0.0, sharpness=2.0, presence_scale=0.5, presence_bias=-math.log(2)
+    )
+    odds = math.sqrt(5) / 2
+    present = odds / (1 + odds)
+    wanted = [present * 64 / 68, present * 4 / 68, 1 - present]
+    assert fitted.among(scores)[0].tolist() == pytest.approx(wanted)
+
+
+def test_fitting_makes_overconfident_answers_honest() -> None:
+    """Pairs' odds that are three times too sure; fitted on some products, measured on others."""
+    embedding, product, is_person = photos(400, 16, noise=0.8)
+    own = product < 200
+    half = torch.from_numpy(own)
+    loud = Calibration(scale=60.0, bias=-20.0)
+    fitted = fit_among(embedding[half], product[own], is_person[own], loud)
+    assert fitted.sharpness < 0.8
+    others = embedding[~half], product[~own], is_person[~own]
+    before, after = (
+        report_open_set(ask(*others, calibration), calibration, draws=20)
+        for calibration in (loud, fitted)
+    )
+    assert after.calibration_error < 0.5 * before.calibration_error
+    assert after.calibration_error < 0.05
+    assert after.best_calibration_error < 0.5 * before.best_calibration_error
+    assert after.auroc == pytest.approx(before.auroc, abs=1e-4)
+
+
+def test_where_nothing_tells_presence_the_odds_stay_even() -> None:
+    embedding, product, is_person = photos(60, 32, noise=100.0)
+    misled = -embedding * torch.from_numpy(np.where(is_person, -1.0, 1.0)).float()[:, None]
+    fitted = fit_among(misled, product, is_person, Calibration(scale=5.0))
+    answers = ask(misled, product, is_person, fitted)
+    assert answers.present.sub(0.5).abs().max() < 0.1
+    everything = Calibration(scale=5.0)
+    one = np.zeros(3, np.int64)
+    assert fit_among(embedding[:3], one, is_person[:3], everything) == everything
 
 
 def test_the_calibration_error_of_hand_made_answers() -> None:
