@@ -186,7 +186,8 @@ class HitsAndMisses(Callback):
 
 def _spread(numbers: list[int], count: int) -> list[int]:
     """Up to `count` of the numbers, from all over the list: neighbours show the same product."""
-    return [numbers[i] for i in np.linspace(0, len(numbers) - 1, count).astype(int)][: len(numbers)]
+    places = np.linspace(0, len(numbers) - 1, min(count, len(numbers))).astype(int)
+    return [numbers[place] for place in places]
 
 
 class Watchers:
