@@ -9,7 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from datasets.composed_wear import blend, draw_fit, draw_sleeve_of, draw_worn
+from datasets.composed_wear import Box, blend, draw_fit, draw_sleeve_of, draw_worn
 from datasets.cutouts import Cutout
 from datasets.lays import lay_of
 from datasets.rendered_brushes import Image, smooth_noise
@@ -38,6 +38,7 @@ POSES: dict[Style, tuple[str, ...]] = {
     "unlike": ("hand in hair", "bag in hand", "phone"),
 }
 Dressed = tuple[Cutout, Kind]
+CLOSE_UPS = 0.5  # share of training photos that are framed closely
 
 
 def product_photo(cutout: Cutout, random: np.random.Generator) -> Image:
@@ -76,12 +77,14 @@ def person_photo(
         person = draw_person(random)
         draw_back_hair(canvas, figure, person)
         if kind == "bottom":
-            _draw_in_bottom(canvas, figure, person, cutout, others, random)
+            box = _draw_in_bottom(canvas, figure, person, cutout, others, random)
         else:
-            _draw_in_top(canvas, figure, person, (cutout, kind), others, random)
+            box = _draw_in_top(canvas, figure, person, (cutout, kind), others, random)
         draw_head(canvas, figure, person)
         draw_front_hair(canvas, figure, person, random)
         draw_accessory(canvas, figure, person)
+        if style == "training" and random.random() < CLOSE_UPS:
+            canvas = _close_up(canvas, box, random)
     photo = develop(random, canvas, (HEIGHT, WIDTH), studio=False)
     return _other_camera(photo, random) if style == "unlike" else photo
 
@@ -110,8 +113,8 @@ def _draw_in_bottom(
     cutout: Cutout,
     others: Sequence[Dressed],
     random: np.random.Generator,
-) -> None:
-    """The body with the garment below the waist and another above it, in place."""
+) -> Box:
+    """The body with the garment below the waist and another above it, in place; its box."""
     for side in SIDES:
         draw_arm(canvas, figure, person, side)
     draw_body(canvas, figure, person)
@@ -129,9 +132,10 @@ def _draw_in_bottom(
         for side in SIDES:
             draw_sleeve_of(canvas, figure, top, lay, fit, side)
     lay = lay_of(cutout.alpha, "bottom")
-    draw_worn(canvas, figure, cutout, lay, draw_fit(random, "bottom", lay), random)
+    box = draw_worn(canvas, figure, cutout, lay, draw_fit(random, "bottom", lay), random)
     for side in figure.arms_in_front:
         draw_arm(canvas, figure, person, side, forearm_only=True)
+    return box
 
 
 def _draw_in_top(
@@ -141,8 +145,8 @@ def _draw_in_top(
     dressed: Dressed,
     others: Sequence[Dressed],
     random: np.random.Generator,
-) -> None:
-    """The body in a top or dress; with a top another garment below the waist, in place."""
+) -> Box:
+    """The body in a top or dress; with a top another garment below the waist, in place; its box."""
     cutout, kind = dressed
     lay = lay_of(cutout.alpha, kind)
     fit = draw_fit(random, kind, lay)
@@ -155,7 +159,7 @@ def _draw_in_top(
     tucked = random.random() < 0.25
     if kind == "top" and not tucked:
         _draw_lower(canvas, figure, others, random)
-    draw_worn(canvas, figure, cutout, lay, fit, random)
+    box = draw_worn(canvas, figure, cutout, lay, fit, random)
     if kind == "top" and tucked:
         _draw_lower(canvas, figure, others, random)
     if random.random() < 0.08:
@@ -163,6 +167,22 @@ def _draw_in_top(
     for side in figure.arms_in_front:
         draw_arm(canvas, figure, person, side, forearm_only=sleeveless)
         draw_sleeve_of(canvas, figure, cutout, lay, fit, side)
+    return box
+
+
+def _close_up(canvas: Image, box: Box, random: np.random.Generator) -> Image:
+    """The part around the garment, as if it had been cropped or isolated; canvas size."""
+    left, top, right, bottom = box
+    height = max(bottom - top, (right - left) * HEIGHT / WIDTH) * random.uniform(0.95, 1.5)
+    height = min(height, canvas.shape[0])
+    width = height * WIDTH / HEIGHT
+    room = np.array((canvas.shape[1] - width, canvas.shape[0] - height))
+    middle = np.array(((left + right) / 2, (top + bottom) / 2))
+    corner = middle + random.normal(0, 0.05, 2) * height - (width / 2, height / 2)
+    x, y = np.clip(corner, 0, room).astype(int).tolist()
+    part = canvas[y : y + int(height), x : x + int(width)]
+    size = (CANVAS[1], CANVAS[0])
+    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _draw_lower(

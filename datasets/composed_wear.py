@@ -22,6 +22,7 @@ from datasets.rendered_brushes import (
 from datasets.rendered_figures import HIP_Y, WAIST_Y, Figure
 from datasets.rendered_wear import SLEEVE_WIDTHS, folds_of, light_of
 
+Box = tuple[int, int, int, int]
 ARM = 70.0  # body units from shoulder to wrist
 
 
@@ -67,16 +68,16 @@ def draw_worn(
     lay: Lay,
     fit: Fit,
     random: np.random.Generator,
-) -> None:
-    """The garment without its sleeves, in place."""
+) -> Box:
+    """The garment without its sleeves, in place; the canvas box left, top, right, bottom of it."""
     widths = fit.ease * float(np.mean(figure.half_widths[1:]))
     units = widths / lay.half_width  # body units per pixel of the cut-out
     bottom = fit.bottom
     reach = 1.15 * units * max(lay.middle, cutout.pixels.shape[1] - lay.middle)
     corners = np.array(((-reach, fit.top), (reach, fit.top), (-reach, bottom), (reach, bottom)))
-    box = bounds(canvas, figure.place(corners) + np.array((0.0, 0.0)))
+    box = bounds(canvas, figure.place(corners))
     if box is None:
-        return
+        return 0, 0, canvas.shape[1], canvas.shape[0]
     left, top, right, low = box
     y: Points = (np.arange(top, low, dtype=np.float64) - figure.origin[1]) / figure.scale
     x = (np.arange(left, right)[None, :] - figure.origin[0]) / figure.scale
@@ -96,7 +97,9 @@ def draw_worn(
     maps = map_x.astype(np.float32), map_y.astype(np.float32)
     alpha = _without_sleeves(cutout.alpha, lay)
     light = light_of(figure, folds, np.clip(across, -1.1, 1.1))
-    _paint(canvas, (left, top, right, low), cutout.pixels, alpha, maps, light, shadow=figure.scale)
+    _paint(canvas, box, cutout.pixels, alpha, maps, light, shadow=figure.scale)
+    body = np.array(((-widths, fit.top), (widths, fit.top), (-widths, bottom), (widths, bottom)))
+    return bounds(canvas, figure.place(body)) or box
 
 
 def draw_sleeve_of(
@@ -191,7 +194,7 @@ def _wobble(random: np.random.Generator, height: int, width: int) -> Field:
 
 def _paint(
     canvas: Image,
-    box: tuple[int, int, int, int],
+    box: Box,
     pixels: Image,
     alpha: Image,
     maps: tuple[Field, Field],

@@ -46,14 +46,15 @@ def cut_out(photo: Image) -> tuple[Cutout, Image] | None:
     scale = SIDE / max(photo.shape[:2])
     if scale < 1:
         photo = _resized(photo, scale)
-    mask = _not_white(photo) if _is_plain(photo) else _grab_cut(photo)
-    mask = _largest_parts(mask)
+    plain = _is_plain(photo)
+    mask = _largest_parts(_not_white(photo) if plain else _grab_cut(photo))
     if not _looks_like_a_garment(mask):
         return None
     x, y, width, height = cv2.boundingRect(mask)
     inside = np.s_[y : y + height, x : x + width]
-    # A pixel less: the rim is mixed with the background.
-    alpha = cv2.GaussianBlur(cv2.erode(mask, np.ones((3, 3), np.uint8)), (3, 3), 0)
+    # A little less: the rim is mixed with the background, on white by a pixel more.
+    rim = np.ones((5, 5) if plain else (3, 3), np.uint8)
+    alpha = cv2.GaussianBlur(cv2.erode(mask, rim), (3, 3), 0)
     cutout = Cutout(np.ascontiguousarray(photo[inside]), np.ascontiguousarray(alpha[inside]))
     return cutout, _background(photo, mask)
 
