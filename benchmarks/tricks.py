@@ -32,10 +32,10 @@ from torch.nn import functional
 
 from datasets.manifest import read_manifest
 from infer import listed_at
+from siamese.boxes import boxes_of
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.commands import distractors_of, embed_with_bar
 from siamese.encoder import Encoder
-from siamese.listing import boxes_of
 from siamese.open_set import expected_calibration_error
 from siamese.pair_score import Calibration
 from siamese.quantisation import hamming, int8_codes, int8_cosines, sign_bits

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 ABOUT = "Catalogs and search: which product of a shop does the person in a photo wear?"
 # As in siamese.isolation, which takes a second to import.
 GARMENTS = ("upper", "lower", "full", "shoes", "bag", "largest")
+SHIPPED = str(Path(__file__).parent.parent / "checkpoints" / "shipped" / "model.safetensors")
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -40,7 +42,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def parser() -> argparse.ArgumentParser:
     """All commands and their arguments."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--checkpoint", default="checkpoints/default/model.safetensors")
+    common.add_argument(
+        "--checkpoint",
+        default=SHIPPED,
+        help="model.safetensors of a training; by default the one that comes with Siamese",
+    )
     common.add_argument("--catalog", default="catalogs/default", help="folder or LanceDB URI")
     common.add_argument("--device", help="cpu, cuda, …; by default a GPU where many photos wait")
     broken = argparse.ArgumentParser(add_help=False)

@@ -34,6 +34,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
     for name in ("siamese", "datasets", "configs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "checkpoints" / "shipped", folder / "checkpoints" / "shipped")
     for name in ("train.py", "infer.py"):
         shutil.copy(ROOT / name, folder)
     return folder
