@@ -498,7 +498,10 @@ def start(
     processes: int, rank: int, port: int, drawn: Path, folder: Path
 ) -> subprocess.Popen[bytes]:
     """One of the processes, told its place as `torchrun` does."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # A seed that an earlier test left there would be set again by DDP only, after the network is
+    # made but before the label heads are.
+    environment = {name: value for name, value in os.environ.items() if "SEED" not in name}
+    environment["PYTHONPATH"] = str(ROOT)
     if processes > 1:
         environment |= {
             "RANK": str(rank),
@@ -548,15 +551,14 @@ def trainings(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Resul
 def test_two_processes_train_as_one_with_the_whole_batch(loss: str, trainings: Results) -> None:
     """Plain gradient descent, so that a gradient of another scale ends elsewhere.
 
-    Sums are taken in another order, and batch normalisation of tiny batches magnifies that: hence
-    1e-4, where a gradient of another scale is off by 1e-2.
+    Sums are taken in another order, hence 1e-5.
     """
     one, first, second = (trainings[loss, *place] for place in ((1, 0), (2, 0), (2, 1)))
     assert one["steps"] == first["steps"] >= 4
     for name, weights in one["weights"].items():
-        assert torch.allclose(weights, first["weights"][name], atol=1e-4), name
+        assert torch.allclose(weights, first["weights"][name], atol=1e-5), name
         assert torch.equal(first["weights"][name], second["weights"][name]), name
-    assert first["figures"]["loss_epoch"] == pytest.approx(one["figures"]["loss_epoch"], rel=1e-2)
+    assert first["figures"]["loss_epoch"] == pytest.approx(one["figures"]["loss_epoch"], rel=1e-4)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -569,4 +571,4 @@ def test_two_processes_validate_as_one(loss: str, trainings: Results) -> None:
                 assert result["figures"][name] == pytest.approx(value, abs=1e-6)
         for rows, expected in zip(result["validated"], one["validated"], strict=True):
             assert rows.shape == expected.shape
-            assert torch.allclose(rows, expected, atol=0.05)
+            assert torch.allclose(rows, expected, atol=1e-4)
