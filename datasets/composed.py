@@ -26,7 +26,7 @@ from datasets.manifest import ManifestError
 from datasets.rendered_brushes import Image
 from siamese.photos import PhotoError, open_photo
 
-VERSION = 1
+VERSION = 2
 MARKER = "composed.json"
 OTHERS = 6  # garments that a photo may use as other clothes
 
@@ -67,7 +67,7 @@ def compose(folder: Path, products: pd.DataFrame, recipe: Recipe, workers: int =
 
     Args:
         folder: Where the photos are or shall be.
-        products: product_id, path (product photo), kind (`top`, `dress`, `bottom` or `object`)
+        products: product_id, path (product photo), kind (`datasets.composed_photos.Kind`)
             and split of each product; unique ids. Only garments of its split appear beside it.
         recipe: How to draw.
         workers: Processes.

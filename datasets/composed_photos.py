@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
 
 from datasets.composed_wear import Box, blend, draw_fit, draw_sleeve_of, draw_worn
-from datasets.cutouts import Cutout
-from datasets.lays import lay_of
+from datasets.cutouts import Cutout, smoothed
+from datasets.lays import Lay, lay_of
 from datasets.rendered_brushes import Image, smooth_noise
 from datasets.rendered_figures import SIDES, Figure, posed_figure
 from datasets.rendered_garments import BOTTOMS, TOPS, Garment, random_garment
@@ -24,7 +24,8 @@ HEIGHT, WIDTH = 256, 192
 CANVAS = (2 * HEIGHT, 2 * WIDTH)
 
 Style = Literal["training", "unlike"]
-Kind = Literal["top", "dress", "bottom", "object"]
+Top = Literal["top", "long-sleeved", "short-sleeved", "sleeveless"]  # top: sleeves by its outline
+Kind = Literal[Top, "dress", "bottom", "object"]
 POSES: dict[Style, tuple[str, ...]] = {
     "training": (
         "arms down",
@@ -39,10 +40,15 @@ POSES: dict[Style, tuple[str, ...]] = {
 }
 Dressed = tuple[Cutout, Kind]
 CLOSE_UPS = 0.5  # share of training photos that are framed closely
+# Share of training photos in a studio's even light: where light and white balance always differ,
+# a network learns to mistrust colours, which tell a shop's garments apart.
+STUDIOS = 0.5
+PLAIN_SCENES = ("studio", "white")
 
 
 def product_photo(cutout: Cutout, random: np.random.Generator) -> Image:
     """The garment alone on near-white, as a shop shows it: uint8 (256, 192, 3) RGB."""
+    cutout = smoothed(cutout, random)
     canvas = np.full((*CANVAS, 3), int(random.uniform(246, 255)), np.uint8)
     height, width = cutout.alpha.shape
     scale = min(CANVAS[0] / height, CANVAS[1] / width) * random.uniform(0.84, 0.95)
@@ -69,7 +75,9 @@ def person_photo(
         style: `unlike` takes other poses, real backgrounds only, and another camera.
         random: Of everything else.
     """
-    canvas = _scene(background, style, random)
+    studio = style == "training" and random.random() < STUDIOS
+    canvas = _scene(background, style, studio, random)
+    cutout = smoothed(cutout, random)
     if kind == "object":
         _draw_object(canvas, cutout, random)
     else:
@@ -85,12 +93,14 @@ def person_photo(
         draw_accessory(canvas, figure, person)
         if style == "training" and random.random() < CLOSE_UPS:
             canvas = _close_up(canvas, box, random)
-    photo = develop(random, canvas, (HEIGHT, WIDTH), studio=False)
+    photo = develop(random, canvas, (HEIGHT, WIDTH), studio)
     return _other_camera(photo, random) if style == "unlike" else photo
 
 
-def _scene(background: Image, style: Style, random: np.random.Generator) -> Image:
+def _scene(background: Image, style: Style, studio: bool, random: np.random.Generator) -> Image:
     """A drawn scene, or a part of a real background in the photo's proportions."""
+    if studio and random.random() < 0.6:
+        return draw_scene(random, CANVAS, PLAIN_SCENES)
     if style == "training" and random.random() < 0.5:
         return draw_scene(random, CANVAS)
     height, width = background.shape[:2]
@@ -118,16 +128,17 @@ def _draw_in_bottom(
     for side in SIDES:
         draw_arm(canvas, figure, person, side)
     draw_body(canvas, figure, person)
-    top = _first(others, "top") if random.random() < 0.5 else None
-    if top is None:
+    dressed = _first(others, get_args(Top)) if random.random() < 0.5 else None
+    if dressed is None:
         garment = _another(random, TOPS[:6])
         tucked = replace(garment, hem=min(garment.hem, 78.0), hem_curve=0.0, flare=0.0)
         draw_front(canvas, figure, tucked, random)
         for side in SIDES:
             draw_sleeve(canvas, figure, tucked, side)
     else:
-        lay = lay_of(top.alpha, "top")
-        fit = draw_fit(random, "top", lay)
+        top, kind = dressed
+        lay = _lay_of_top(top, kind)
+        fit = draw_fit(random, kind, lay)
         draw_worn(canvas, figure, top, lay, replace(fit, bottom=min(fit.bottom, 80.0)), random)
         for side in SIDES:
             draw_sleeve_of(canvas, figure, top, lay, fit, side)
@@ -148,19 +159,19 @@ def _draw_in_top(
 ) -> Box:
     """The body in a top or dress; with a top another garment below the waist, in place; its box."""
     cutout, kind = dressed
-    lay = lay_of(cutout.alpha, kind)
+    lay = _lay_of_top(cutout, kind)
     fit = draw_fit(random, kind, lay)
-    sleeveless = not lay.sleeves
+    sleeveless = not fit.sleeve
     for side in SIDES:
         if sleeveless or side not in figure.arms_in_front:
             draw_arm(canvas, figure, person, side)
             draw_sleeve_of(canvas, figure, cutout, lay, fit, side)
     draw_body(canvas, figure, person)
     tucked = random.random() < 0.25
-    if kind == "top" and not tucked:
+    if kind != "dress" and not tucked:
         _draw_lower(canvas, figure, others, random)
     box = draw_worn(canvas, figure, cutout, lay, fit, random)
-    if kind == "top" and tucked:
+    if kind != "dress" and tucked:
         _draw_lower(canvas, figure, others, random)
     if random.random() < 0.08:
         draw_front(canvas, figure, _another(random, ("jacket",)), random, opened=True)
@@ -189,16 +200,23 @@ def _draw_lower(
     canvas: Image, figure: Figure, others: Sequence[Dressed], random: np.random.Generator
 ) -> None:
     """Trousers or a skirt, real or drawn, in place."""
-    bottom = _first(others, "bottom") if random.random() < 0.5 else None
-    if bottom is None:
+    dressed = _first(others, ("bottom",)) if random.random() < 0.5 else None
+    if dressed is None:
         draw_front(canvas, figure, _another(random, BOTTOMS), random)
         return
+    bottom, _ = dressed
     lay = lay_of(bottom.alpha, "bottom")
     draw_worn(canvas, figure, bottom, lay, draw_fit(random, "bottom", lay), random)
 
 
-def _first(others: Sequence[Dressed], kind: Kind) -> Cutout | None:
-    return next((cutout for cutout, what in others if what == kind), None)
+def _lay_of_top(cutout: Cutout, kind: Kind) -> Lay:
+    """Its parts; what sticks out of a sleeveless garment is no sleeve."""
+    lay = lay_of(cutout.alpha, kind)
+    return replace(lay, sleeves={}) if kind == "sleeveless" else lay
+
+
+def _first(others: Sequence[Dressed], kinds: Sequence[str]) -> Dressed | None:
+    return next((dressed for dressed in others if dressed[1] in kinds), None)
 
 
 def _another(random: np.random.Generator, kinds: tuple[str, ...]) -> Garment:
@@ -209,9 +227,16 @@ def _another(random: np.random.Generator, kinds: tuple[str, ...]) -> Garment:
 
 def _draw_object(canvas: Image, cutout: Cutout, random: np.random.Generator) -> None:
     """What nobody can wear here, alone in the scene: bent, tilted and off the middle, in place."""
+    cutout = bent(cutout, random)
     height, width = cutout.alpha.shape
     scale = min(CANVAS[0] / height, CANVAS[1] / width) * random.uniform(0.5, 0.95)
     centre = (CANVAS[1] * random.uniform(0.42, 0.58), CANVAS[0] * random.uniform(0.42, 0.58))
+    _paste(canvas, cutout, scale, centre, turn=float(random.normal(0, 14)))
+
+
+def bent(cutout: Cutout, random: np.random.Generator) -> Cutout:
+    """The garment as another pose or fold would show it: moved here and there by slow noise."""
+    height, width = cutout.alpha.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     grain, strength = (height / 2.5, width / 2.5), np.float32(0.04 * max(height, width))
     maps = (
@@ -220,8 +245,7 @@ def _draw_object(canvas: Image, cutout: Cutout, random: np.random.Generator) -> 
     )
     pixels = cv2.remap(cutout.pixels, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     alpha = cv2.remap(cutout.alpha, *maps, cv2.INTER_LINEAR)
-    bent = Cutout(np.asarray(pixels, np.uint8), np.asarray(alpha, np.uint8))
-    _paste(canvas, bent, scale, centre, turn=float(random.normal(0, 14)))
+    return Cutout(np.asarray(pixels, np.uint8), np.asarray(alpha, np.uint8))
 
 
 def _paste(

@@ -16,10 +16,15 @@ from datasets.manifest import SPLITS, ManifestError, make_manifest, write_manife
 
 KIND_COLUMNS = ("label", "articleType", "subCategory", "category")
 KINDS: dict[Kind, tuple[str, ...]] = {
+    "long-sleeved": (
+        "longsleeve", "outwear", "blazer", "blazers", "hoodie", "sweatshirts", "sweaters",
+        "jackets", "cardigan",
+    ),
+    "short-sleeved": ("t-shirt", "tshirts", "polo"),
+    "sleeveless": ("undershirt", "innerwear vests", "waistcoat", "camisoles"),
     "top": (
-        "t-shirt", "tshirts", "longsleeve", "shirt", "shirts", "outwear", "polo", "undershirt",
-        "blazer", "blazers", "hoodie", "body", "top", "tops", "blouse", "sweatshirts", "sweaters",
-        "jackets", "kurtas", "kurtis", "tunics", "innerwear vests", "waistcoat", "topwear",
+        "shirt", "shirts", "body", "top", "tops", "blouse", "kurtas", "kurtis", "tunics",
+        "topwear",
     ),
     "dress": ("dress", "dresses", "jumpsuit", "nightdress", "baby dolls"),
     "bottom": (
@@ -38,8 +43,8 @@ class Source:
         reader: Its layout, a name that `data.reader` knows.
         path: Its folder or file.
         options: Of its reader.
-        kind: `top`, `dress`, `bottom` or `object` where all products are one; otherwise the
-            columns label, articleType, subCategory or category tell.
+        kind: What all products are (`datasets.composed_photos.Kind`); without it the columns
+            label, articleType, subCategory or category tell.
         splits: Those that are kept.
         compose: Splits in which person photos are made of the product photos.
     """
@@ -104,7 +109,7 @@ def _with_views(
     """The source's rows and those of the composed photos, which have its products' attributes."""
     products = frame[(frame["role"] == "product") & frame["split"].isin(source.compose)]
     products = products.drop_duplicates("product_id")
-    kinds = pd.Series(source.kind, products.index) if source.kind else _kinds_of(products)
+    kinds = pd.Series(source.kind, products.index) if source.kind else kinds_of(products)
     asked = products[["product_id", "path", "split"]].assign(kind=kinds)
     made = compose(folder, asked, recipe, workers)
     attributes = products.drop(columns=["path", "role", "x1", "y1", "x2", "y2"], errors="ignore")
@@ -115,7 +120,7 @@ def _with_views(
     return pd.concat([frame, rows.drop(columns="number")], ignore_index=True)
 
 
-def _kinds_of(products: pd.DataFrame) -> pd.Series:
+def kinds_of(products: pd.DataFrame) -> pd.Series:
     """What each product is, by the first of its labels that says so."""
     kinds = pd.Series("object", products.index, dtype="object")
     for column in reversed([name for name in KIND_COLUMNS if name in products]):
@@ -131,7 +136,7 @@ def main() -> None:
     parser.add_argument("--reader", default="clothing")
     parser.add_argument("--path", required=True, help="of the product photos")
     parser.add_argument("--options", type=json.loads, default={}, help="of the reader, as JSON")
-    parser.add_argument("--kind", choices=("top", "dress", "bottom", "object"))
+    parser.add_argument("--kind", choices=list(KINDS) + ["object"])
     parser.add_argument("--split", choices=("train", "validation", "test"))
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--style", choices=("training", "unlike"), default="training")

@@ -24,6 +24,11 @@ from datasets.rendered_wear import SLEEVE_WIDTHS, folds_of, light_of
 
 Box = tuple[int, int, int, int]
 ARM = 70.0  # body units from shoulder to wrist
+LONG, SHORT = (0.88, 1.0), (0.25, 0.45)  # sleeves, as shares of the arm
+# Garments laid out at home hide their sleeves' length: long ones are folded away, those of a
+# T-shirt run into its side. What a garment is says more than its outline.
+SLEEVES = {"long-sleeved": LONG, "short-sleeved": SHORT, "sleeveless": (0.0, 0.0)}
+LONG_OUTLINE = 0.45  # share of the arm that an outline must reach to count as long
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,18 @@ class Fit:
         bottom: Of its lower edge.
         ease: Its width over that of the body.
         hug: How far its width follows the body's, 0 to 1.
+        sleeve: Share of the arm that it covers; 0 has no sleeves.
     """
 
     top: float
     bottom: float
     ease: float
     hug: float
+    sleeve: float = 0.0
 
 
 def draw_fit(random: np.random.Generator, kind: str, lay: Lay) -> Fit:
-    """A random fit of a `top`, `dress` or `bottom`.
+    """A random fit of a garment of some `datasets.composed_photos.Kind`.
 
     The length follows from the flat proportions, within what is worn: a garment that was
     photographed crumpled or from aside would end anywhere.
@@ -58,7 +65,15 @@ def draw_fit(random: np.random.Generator, kind: str, lay: Lay) -> Fit:
     top = random.uniform(-5, 0)
     low, high = (105, 180) if kind == "dress" else (62 + random.uniform(0, 18), 104)
     bottom = float(np.clip(top + natural, low, high))
-    return Fit(top, bottom, random.uniform(1.0, 1.25), random.uniform(0.2, 0.9))
+    ease = random.uniform(1.0, 1.25)
+    if kind in SLEEVES:
+        sleeve = SLEEVES[kind]
+    elif not lay.sleeves:
+        sleeve = SLEEVES["sleeveless"]
+    else:
+        longest = max(sleeve.length for sleeve in lay.sleeves.values())
+        sleeve = LONG if longest / lay.half_width * width > LONG_OUTLINE * ARM else SHORT
+    return Fit(top, bottom, ease, random.uniform(0.2, 0.9), random.uniform(*sleeve))
 
 
 def draw_worn(
@@ -105,18 +120,16 @@ def draw_worn(
 def draw_sleeve_of(
     canvas: Image, figure: Figure, cutout: Cutout, lay: Lay, fit: Fit, side: int
 ) -> None:
-    """The sleeve along one arm, in place; that of the other side, mirrored, if this one is hidden.
+    """The sleeve along one arm, in place: its own cloth, the other's if hidden, or the torso's.
 
     Nothing is drawn for garments without sleeves.
     """
-    sleeve = lay.sleeves.get(side)
-    mirrored = False
-    if sleeve is None:
-        sleeve, mirrored = lay.sleeves.get(-side), True
-    if sleeve is None:
+    if not fit.sleeve:
         return
+    mirrored = side not in lay.sleeves and -side in lay.sleeves
+    sleeve = lay.sleeves.get(-side if mirrored else side) or _strip_of_torso(lay, side)
     units = fit.ease * float(np.mean(figure.half_widths[1:])) / lay.half_width
-    covered = min(1.0, sleeve.length * units * 1.1 / ARM)
+    covered = fit.sleeve
     joints = figure.arms[side].copy()
     joints[0] -= (side * 4.0, 3.0)  # under the torso's edge, so that no skin shows between
     placed = figure.place(joints)
@@ -138,6 +151,13 @@ def draw_sleeve_of(
         darken(canvas, quad + np.array((-side * 1.6, 1.4)) * figure.scale, 0.82)
         _paint_sleeve(canvas, cutout, sleeve, quad, (first, min(last, 1.0)), mirrored)
         left, first = left - part * lengths[number], last
+
+
+def _strip_of_torso(lay: Lay, side: int) -> Sleeve:
+    """Cloth for a sleeve that was folded away."""
+    x = lay.middle + side * 0.6 * lay.half_width
+    start, end = (np.array((x, share * lay.height)) for share in (0.2, 0.8))
+    return Sleeve(start, end, 0.3 * lay.half_width, 0.25 * lay.half_width)
 
 
 def _paint_sleeve(

@@ -128,7 +128,7 @@ def confusion_of(isolation: Isolation, photos: Sequence[StreetPhoto]) -> np.ndar
     count = len(GROUPS)
     confusion = np.zeros((count, count), np.int64)
     for photo in photos:
-        labels = isolation.labels(Image.fromarray(photo.pixels))
+        labels = isolation.survey(Image.fromarray(photo.pixels))[1]
         pairs = photo.groups.astype(np.int64).ravel() * count + labels.ravel()
         confusion += np.bincount(pairs, minlength=count**2).reshape(count, count)
     return confusion

@@ -9,10 +9,13 @@ SCENES = ("studio", "white", "indoor", "street", "foliage", "shop", "colours")
 SCENE_WEIGHTS = (0.22, 0.1, 0.18, 0.22, 0.14, 0.1, 0.04)
 
 
-def draw_scene(random: np.random.Generator, canvas: tuple[int, int]) -> Image:
+def draw_scene(
+    random: np.random.Generator, canvas: tuple[int, int], scenes: tuple[str, ...] = SCENES
+) -> Image:
     """A background, uint8 RGB of (height, width); drawn at half size and enlarged: out of focus."""
     height, width = canvas[0] // 2, canvas[1] // 2
-    scene = str(random.choice(SCENES, p=SCENE_WEIGHTS))
+    weights = np.array([SCENE_WEIGHTS[SCENES.index(scene)] for scene in scenes])
+    scene = str(random.choice(scenes, p=weights / weights.sum()))
     image = SCENE_DRAWERS[scene](random, height, width)
     if scene in ("indoor", "street", "foliage", "shop", "colours"):
         size = int(random.choice((1, 3, 5, 9)))

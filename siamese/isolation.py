@@ -78,6 +78,10 @@ class Isolation:
 
     def find(self, photo: Image.Image) -> list[Garment]:
         """The garments of an RGB photo, largest first; the same photo gives the same answer."""
+        return self.survey(photo)[0]
+
+    def survey(self, photo: Image.Image) -> tuple[list[Garment], np.ndarray]:
+        """What `find` finds, and the group of each pixel as a place in `GROUPS`: uint8 (H, W)."""
         labels, confidence = self._decide(photo)
         found = []
         for group in GARMENTS:
@@ -88,11 +92,8 @@ class Isolation:
             share = float(mask.mean())
             box = _scaled(box_of(mask), mask.shape, photo.size)
             found.append(Garment(group, box, share, sure, _resized(mask, photo.size)))
-        return sorted(found, key=lambda garment: -garment.share)
-
-    def labels(self, photo: Image.Image) -> np.ndarray:
-        """The group of each pixel as a place in `GROUPS`: uint8 (H, W)."""
-        return _resized(self._decide(photo)[0], photo.size)
+        found.sort(key=lambda garment: -garment.share)
+        return found, _resized(labels, photo.size)
 
     def _decide(self, photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
         """uint8 groups and float32 probabilities on a grid of at most `FINEST`, (h, w) each.

@@ -14,9 +14,9 @@ from datasets.clothing import read_clothing
 from datasets.composed import Recipe, compose
 from datasets.composed_photos import CANVAS, HEIGHT, WIDTH, person_photo, product_photo
 from datasets.composed_sources import Source, read_composed
-from datasets.composed_wear import Fit, draw_fit, draw_worn
-from datasets.cutouts import Cutout, cut_out
-from datasets.lays import lay_of
+from datasets.composed_wear import Fit, draw_fit, draw_sleeve_of, draw_worn
+from datasets.cutouts import Cutout, cut_out, smoothed
+from datasets.lays import Lay, Sleeve, lay_of
 from datasets.manifest import ManifestError, find_faults
 from datasets.module import _reader
 from datasets.rendered_brushes import Image
@@ -98,6 +98,73 @@ def test_a_fit_ends_where_such_garments_end() -> None:
         lay = lay_of(alpha, kind)
         fits = [draw_fit(random, kind, lay) for _ in range(50)]
         assert all(low <= fit.bottom <= high for fit in fits)
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high"),
+    [("long-sleeved", 0.88, 1.0), ("short-sleeved", 0.25, 0.45), ("sleeveless", 0, 0)],
+)
+def test_sleeves_cover_as_much_of_the_arm_as_the_kind_says(
+    kind: str, low: float, high: float
+) -> None:
+    """Whatever the outline shows: long sleeves may be folded away, and tops flare."""
+    random = np.random.default_rng(0)
+    for alpha in (np.full((200, 90), 255, np.uint8), red_cutout().alpha):
+        fits = [draw_fit(random, kind, lay_of(alpha, kind)) for _ in range(20)]
+        assert all(low <= fit.sleeve <= high for fit in fits)
+
+
+def test_where_no_kind_says_so_the_outline_tells_sleeves() -> None:
+    random = np.random.default_rng(0)
+    assert draw_fit(random, "top", Lay(50, 40, 200)).sleeve == 0
+    for pixels, low, high in ((180.0, 0.88, 1.0), (30.0, 0.25, 0.45)):
+        sleeve = Sleeve(np.zeros(2), np.array((pixels, 0.0)), 10, 8)
+        assert low <= draw_fit(random, "top", Lay(50, 40, 200, {1: sleeve})).sleeve <= high
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_sleeve_that_was_folded_away_is_made_of_the_torso(side: int) -> None:
+    figure = posed_figure(np.random.default_rng(0), CANVAS, False, ("arms down",))
+    cutout = Cutout(np.full((200, 90, 3), RED, np.uint8), np.full((200, 90), 255, np.uint8))
+    drawn = []
+    for sleeve in (0.0, 0.3, 1.0):
+        canvas = np.full((*CANVAS, 3), 255, np.uint8)
+        fit = Fit(0, 80, 1.1, 0.5, sleeve)
+        draw_sleeve_of(canvas, figure, cutout, lay_of(cutout.alpha, "top"), fit, side)
+        drawn.append(int((canvas[..., 1] < 60).sum()))
+    assert drawn[0] == 0
+    assert drawn[2] > 2 * drawn[1] > 0
+
+
+def test_smoothing_evens_out_shades_and_leaves_prints() -> None:
+    shade = np.linspace(110, 190, 120, dtype=np.float32)
+    pixels = np.repeat(np.tile(shade[:, None], (1, 80))[..., None], 3, axis=2).astype(np.uint8)
+    pixels[50:60] = 10  # a stripe
+    cutout = Cutout(pixels, np.full((120, 80), 255, np.uint8))
+    random = np.random.default_rng(0)
+    spreads = []
+    for _ in range(20):
+        even = smoothed(cutout, random)
+        assert np.array_equal(even.alpha, cutout.alpha)
+        ratio = even.pixels[20:40].mean() / even.pixels[52:58].mean()
+        assert ratio > 5  # 13 before: at most a third up and a quarter down
+        spreads.append(float(even.pixels[90:].mean() - even.pixels[:30].mean()))
+    assert np.mean(spreads) < 0.85 * (pixels[90:].mean() - pixels[:30].mean())
+    assert max(spreads) - min(spreads) > 5  # each photo another amount
+
+
+def test_half_of_the_photos_have_a_studios_exact_colours() -> None:
+    """A grey garment stays as grey as it was, in every second photo."""
+    grey = np.full((120, 90, 3), 128, np.uint8)
+    cutout = Cutout(grey, np.full((120, 90), 255, np.uint8))
+    casts = []
+    for seed in range(40):
+        photo = person_photo(
+            cutout, "object", [], wooden_floor(), "training", np.random.default_rng(seed)
+        )
+        centre = photo[108:148, 76:116].reshape(-1, 3).mean(axis=0)
+        casts.append(float(np.ptp(centre)))
+    assert 0.3 < np.mean(np.array(casts) < 6) < 0.75
 
 
 def test_a_worn_garment_covers_the_body_and_keeps_its_upper_and_lower_half() -> None:

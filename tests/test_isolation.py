@@ -67,7 +67,7 @@ def test_specks_beside_a_garment_are_dropped_and_the_second_shoe_is_kept() -> No
 
 
 def test_labels_are_of_the_size_of_the_photo() -> None:
-    labels = isolation_of("shoes").labels(Image.new("RGB", (45, 100)))
+    labels = isolation_of("shoes").survey(Image.new("RGB", (45, 100)))[1]
     assert labels.shape == (100, 45)
     assert (labels == GROUPS.index("shoes")).all()
 
@@ -127,7 +127,7 @@ def test_a_second_look_at_the_person_alone_decides(factor: int) -> None:
     assert part == pytest.approx((72 * factor, 112 * factor), abs=factor)
     assert found.box == pytest.approx([factor * side for side in (90, 100, 150, 180)], abs=factor)
     if factor == 1:
-        np.testing.assert_array_equal(isolation.labels(photo), groups)
+        np.testing.assert_array_equal(isolation.survey(photo)[1], groups)
 
 
 def test_without_a_person_there_is_no_second_look() -> None:
