@@ -234,11 +234,14 @@ def _draw_object(canvas: Image, cutout: Cutout, random: np.random.Generator) -> 
     _paste(canvas, cutout, scale, centre, turn=float(random.normal(0, 14)))
 
 
-def bent(cutout: Cutout, random: np.random.Generator) -> Cutout:
-    """The garment as another pose or fold would show it: moved here and there by slow noise."""
+def bent(cutout: Cutout, random: np.random.Generator, amount: float = 0.04) -> Cutout:
+    """The garment as another pose or fold would show it: moved here and there by slow noise.
+
+    amount: standard deviation of the way, as a share of the longer side.
+    """
     height, width = cutout.alpha.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    grain, strength = (height / 2.5, width / 2.5), np.float32(0.04 * max(height, width))
+    grain, strength = (height / 2.5, width / 2.5), np.float32(amount * max(height, width))
     maps = (
         x + strength * smooth_noise(random, height, width, grain),
         y + strength * smooth_noise(random, height, width, grain),

@@ -47,7 +47,7 @@ def cut_out(photo: Image) -> tuple[Cutout, Image] | None:
     if scale < 1:
         photo = _resized(photo, scale)
     plain = _is_plain(photo)
-    mask = _largest_parts(not_white(photo) if plain else _grab_cut(photo))
+    mask = largest_parts(not_white(photo) if plain else _grab_cut(photo))
     if not _looks_like_a_garment(mask):
         return None
     x, y, width, height = cv2.boundingRect(mask)
@@ -121,7 +121,7 @@ def _grab_cut(photo: Image) -> Image:
     return np.asarray((enlarged > 127).astype(np.uint8) * 255)
 
 
-def _largest_parts(mask: Image) -> Image:
+def largest_parts(mask: Image) -> Image:
     """The largest part, and others of a tenth of its size (a pair of shoes), without holes."""
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     areas = [cv2.contourArea(outline) for outline in outlines]

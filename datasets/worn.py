@@ -27,7 +27,7 @@ import torch
 from datasets.composed import key_of
 from datasets.composed_photos import Top, bent, product_photo
 from datasets.composed_sources import kinds_of
-from datasets.cutouts import Cutout, not_white
+from datasets.cutouts import Cutout, largest_parts, not_white
 from datasets.drawing import as_jpeg, run_tasks, write_atomically
 from datasets.manifest import BOX, ManifestError, make_manifest, write_manifest
 from siamese.errors import UserError
@@ -40,6 +40,7 @@ PERSON = [GROUPS.index(group) for group in ("skin", "hair")]
 LEAST_SKIN = 0.03  # share of the photo; with less it shows no person
 LEAST_SHARE = 0.25  # of what is not white, that the garment must be
 LEAST_CONFIDENCE = 0.6
+BEND = 0.015  # of the cut-out's longer side: collars and sleeves keep their form
 GROUPS_OF = {
     **dict.fromkeys(get_args(Top), ("upper", "full")),
     "dress": ("full", "upper"),
@@ -102,13 +103,14 @@ def _cut_worn(task: Task) -> Box | None:
     if garment is None or np.isin(groups, PERSON).mean() < LEAST_SKIN:
         return None
     pixels = np.asarray(photo)
-    shown = not_white(pixels) > 0
-    if (garment.mask & shown).sum() < LEAST_SHARE * shown.sum():
+    shown = largest_parts(not_white(pixels))
+    mask = largest_parts(garment.mask.astype(np.uint8) * 255) & shown  # with the white of prints
+    if (mask > 0).sum() < LEAST_SHARE * (shown > 0).sum():
         return None
     if not task.target.exists():
         random = np.random.default_rng(int(task.target.stem, 16))
-        cutout = _cutout(pixels, garment.mask & shown, garment.box)
-        alone = product_photo(bent(cutout, random), random)
+        cutout = _cutout(pixels, mask, garment.box)
+        alone = product_photo(bent(cutout, random, BEND), random)
         write_atomically(task.target, as_jpeg(alone))
     return garment.box
 
@@ -124,7 +126,7 @@ def _garment_of(kind: str, found: Sequence[Garment]) -> Garment | None:
 
 def _cutout(pixels: np.ndarray, mask: np.ndarray, box: Box) -> Cutout:
     inside = np.s_[int(box[1]) : int(box[3]) + 1, int(box[0]) : int(box[2]) + 1]
-    alpha = cv2.erode(mask.astype(np.uint8) * 255, np.ones((3, 3), np.uint8))
+    alpha = cv2.erode(mask, np.ones((3, 3), np.uint8))
     alpha = np.asarray(cv2.GaussianBlur(alpha, (3, 3), 0), np.uint8)
     return Cutout(np.ascontiguousarray(pixels[inside]), np.ascontiguousarray(alpha[inside]))
 

@@ -11,6 +11,7 @@ from helpers_isolation import KnownIsolation, groups_with, isolation_of
 from datasets import worn
 from datasets.manifest import find_faults, read_manifest
 from datasets.worn import read_worn
+from siamese.photos import open_photo
 
 DRESSED = groups_with(
     (96, 64), skin=(22, 4, 42, 20), upper=(16, 20, 48, 60), lower=(18, 60, 46, 92)
@@ -61,7 +62,7 @@ def test_a_worn_garment_becomes_a_product_photo_and_its_photo_that_of_a_person(
     assert (x1, y1, x2, y2) == (16, 20, 48, 60)
     assert set(frame["baseColour"]) == {"Red"}
     alone = frame[(frame["product_id"] == "1") & (frame["role"] == "product")].iloc[0]
-    photo = cv2.imread(alone["path"])[..., ::-1].astype(int)
+    photo = np.asarray(open_photo(alone["path"])).astype(int)
     assert photo[:6].mean() > 235
     middle = photo[118:138, 86:106].reshape(-1, 3).mean(axis=0)
     assert np.abs(middle - (200, 30, 40)).max() < 30
