@@ -136,6 +136,31 @@ def evaluate(arguments: Namespace) -> None:
     print(json.dumps(reports.as_dict(), indent=2) if arguments.json else reports)
 
 
+def tagger(arguments: Namespace) -> None:
+    """Train, measure or use a tagger."""
+    from siamese.attributes import commands
+
+    if arguments.action == "predict":
+        print(commands.predict(arguments, checkpoint_of(arguments)))
+        return
+    catalog, checkpoint = catalog_of(arguments), checkpoint_of(arguments, many=True)
+    if arguments.action == "apply":
+        print(commands.apply(arguments, catalog, checkpoint))
+        return
+    action = commands.train if arguments.action == "train" else commands.evaluate
+    print(action(arguments, catalog, checkpoint, test_ids_of(arguments.split)))
+
+
+def test_ids_of(manifest: str | None) -> frozenset[str] | None:
+    """Products of a manifest's test split; None without one."""
+    if manifest is None:
+        return None
+    from datasets.manifest import read_manifest
+
+    rows = read_manifest(manifest)
+    return frozenset(rows.loc[rows["split"] == "test", "product_id"])
+
+
 def catalog_of(arguments: Namespace) -> Catalog:
     """The catalog, opened."""
     from siamese.catalog import Catalog
@@ -233,6 +258,7 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "list": show,
     "search": search,
     "evaluate": evaluate,
+    "tagger": tagger,
 }
 
 

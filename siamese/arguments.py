@@ -53,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     broken.add_argument(
         "--max-broken", type=share, default=0.01, help="share of photos that may be unusable"
     )
+    from siamese.attributes.arguments import add_tagger  # which needs this module
+
     made = argparse.ArgumentParser(prog="infer.py", description=ABOUT)
     commands = made.add_subparsers(dest="command", required=True)
 
@@ -137,6 +139,7 @@ def parser() -> argparse.ArgumentParser:
         "--distractor-limit", type=positive, metavar="N", help="the first N of them by their ids"
     )
     evaluate.add_argument("--json", action="store_true")
+    add_tagger(commands, common)
     return made
 
 

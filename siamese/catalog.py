@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from siamese.catalog_filter import attributes_of, brief, ids_in, query
+from siamese.catalog_filter import IDS_PER_QUERY, attributes_of, brief, ids_in, query
 from siamese.products import (
     EMBEDDING,
     KEY,
@@ -28,9 +29,10 @@ from siamese.products import (
     CatalogError,
     Product,
     attribute_types,
+    given_by_people,
     listed,
-    plain,
     table_of,
+    with_attributes,
 )
 from siamese.snapshot import Snapshot, read_snapshot
 from siamese.storage import (
@@ -247,8 +249,9 @@ class Catalog:
             before = attributes_of(self._table, ids)
             rows = self._rows(
                 [
-                    replace(p, attributes={**before.get(p.product_id, {}), **p.attributes})
+                    replace(p, attributes=before.get(p.product_id, {}) | given)
                     for p in products
+                    for given in [given_by_people(p.attributes, self.attribute_types)]
                 ]
             )
             merge = (
@@ -266,19 +269,32 @@ class Catalog:
         Raises:
             CatalogError: As in `remove`, or a value cannot be used.
         """
+        self.set_each(dict.fromkeys(product_ids, attributes))
+
+    def set_each(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Change attributes of products, of each its own, in one commit; see `set_attributes`.
+
+        Args:
+            changes: Attributes to set by product id.
+
+        Raises:
+            CatalogError: As in `set_attributes`.
+        """
         with one_writer(self.uri):
-            self._check_known(product_ids)
+            ids = list(changes)
+            self._check_known(ids)
             nothing = np.zeros((0, self.embedding_size), np.float32)
-            changes = [Product(name, (), nothing, attributes) for name in product_ids]
-            types = attribute_types(changes, self.attribute_types)
+            products = [Product(name, (), nothing, changes[name]) for name in ids]
+            types = attribute_types(products, self.attribute_types)
             add_columns(self.uri, self._table, types)
-            rows = query(self._table, self._table.schema.names, ids_in(product_ids))
-            for name in types.keys() & attributes.keys():
-                place = rows.schema.get_field_index(name)
-                value = pa.repeat(pa.scalar(plain(attributes[name]), types[name]), len(rows))
-                rows = rows.set_column(place, rows.schema.field(place), value)
+            changes = {name: given_by_people(given, types) for name, given in changes.items()}
+            some = ids_in(ids) if len(ids) <= IDS_PER_QUERY else None
+            rows = query(self._table, self._table.schema.names, some)
+            if some is None:
+                rows = rows.filter(pc.is_in(rows[PRODUCT], pa.array(ids, pa.string())))
+            rows = with_attributes(rows, changes, types)
             merge = self._table.merge_insert(KEY).when_matched_update_all()
-            if product_ids:
+            if ids:
                 self._write(lambda: merge.execute(rows))
 
     def remove(self, product_ids: Sequence[str]) -> None:

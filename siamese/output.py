@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from siamese.products import Attribute, plain, whole_or_fraction
+from siamese.products import MARK, Attribute, plain, whole_or_fraction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +76,14 @@ def clipped(text: str) -> str:
 
 
 def _few(attributes: Mapping[str, Attribute]) -> str:
-    """The first attributes."""
-    some: list[tuple[str, Any]] = list(attributes.items())[:SHOWN_ATTRIBUTES]
-    return ", ".join(f"{name} {clipped(str(value))}" for name, value in some)
+    """The first attributes; those that a tagger filled in with their probability."""
+    some = [item for item in attributes.items() if not item[0].endswith(MARK)]
+    return ", ".join(
+        f"{name} {clipped(str(value))}{_predicted(attributes.get(name + MARK))}"
+        for name, value in some[:SHOWN_ATTRIBUTES]
+    )
+
+
+def _predicted(probability: Attribute) -> str:
+    """The mark of a predicted value, nothing at a given one."""
+    return "" if probability is None else f" (predicted {probability:.2f})"

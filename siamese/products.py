@@ -24,6 +24,7 @@ Attribute = str | float | bool | None
 KEY, PRODUCT, PATH, EMBEDDING = "photo_key", "product_id", "path", "embedding"
 RESERVED = (KEY, PRODUCT, PATH, EMBEDDING)
 KINDS = {pa.string(): "text", pa.float64(): "numbers", pa.bool_(): "true or false"}
+MARK = "_predicted"  # `gender_predicted` is the probability of a `gender` that a tagger filled in
 LARGEST_WHOLE = 2**53  # above it a 64-bit fraction cannot tell neighbouring whole numbers apart
 LISTED = 10  # ids or names in an error message
 
@@ -112,6 +113,35 @@ def table_of(
     for name, kind in types.items():
         columns.append(pa.array([plain(p.attributes.get(name)) for p, _ in photos], kind))
     return pa.Table.from_arrays(columns, schema=schema_of(embedding_size, types))
+
+
+def with_attributes(
+    rows: pa.Table, changes: Mapping[str, Mapping[str, Any]], types: Mapping[str, pa.DataType]
+) -> pa.Table:
+    """Arrow rows of products with other attributes.
+
+    Args:
+        rows: As `table_of` makes them.
+        changes: Attributes by product id; what they do not name stays.
+        types: Of the attribute columns.
+    """
+    ids = rows[PRODUCT].to_pylist()
+    for name in dict.fromkeys(name for change in changes.values() for name in change):
+        if name not in types:  # never known, and taken away from all
+            continue
+        before = rows[name].to_pylist()
+        after = [plain(changes[i].get(name, old)) for i, old in zip(ids, before, strict=True)]
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, rows.schema.field(place), pa.array(after, types[name]))
+    return rows
+
+
+def given_by_people(
+    attributes: Mapping[str, Any], types: Mapping[str, pa.DataType]
+) -> dict[str, Any]:
+    """The attributes without marks of earlier, predicted values; marks given with them stay."""
+    unmarked = {name + MARK: None for name in attributes if name + MARK in types}
+    return unmarked | dict(attributes)
 
 
 def photo_key(product_id: str, number: int) -> str:

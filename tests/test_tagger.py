@@ -1,0 +1,349 @@
+"""Taggers: labels learned from embeddings, measured on others, and filled in where they lack."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers_catalog import MADE_BY, SIZE, draw_photo, save_checkpoint
+from PIL import Image
+
+import infer
+from siamese.attributes.confusion import confusion_counts, draw_confusion
+from siamese.attributes.filling import fill, missing
+from siamese.attributes.held_out import held_out
+from siamese.attributes.label_table import read_labels
+from siamese.attributes.tagger import (
+    Column,
+    Tag,
+    Tagger,
+    TaggerCard,
+    columns_of,
+    load_tagger,
+    without_neck,
+)
+from siamese.attributes.tagger_report import tagger_report
+from siamese.attributes.tagger_training import tagger_loss, train_tagger
+from siamese.attributes.tensor_file import TaggerError
+from siamese.catalog import Catalog, CatalogError, Product
+from siamese.checkpoint import load_checkpoint
+from siamese.labels import UNKNOWN
+from siamese.output import rankings_as_text
+
+UNISEX: dict[str, tuple[str, ...]] = {"Unisex": ("Men", "Women")}
+GENDERS = ("Men", "Unisex", "Women")
+
+
+def labelled_catalog(folder: Path, count: int = 120) -> Catalog:
+    """Products whose first two coordinates say colour and gender; the colour of every 7th lacks."""
+    random = np.random.default_rng(0)
+    products = []
+    for number in range(count):
+        vector = random.normal(scale=0.1, size=SIZE)
+        vector[0] += 1 if number % 2 else -1
+        vector[1] += (number % 3) - 1
+        vector /= np.linalg.norm(vector)
+        attributes = {
+            "colour": None if number % 7 == 0 else ("red", "blue")[number % 2],
+            "gender": GENDERS[number % 3],
+            "price": float(number),
+            "brand": "one",
+        }
+        path = f"/shop/{number}.jpg"
+        products.append(
+            Product(f"{number:03}", [path], vector[None].astype(np.float32), attributes)
+        )
+    return Catalog.create(folder, MADE_BY, SIZE, products)
+
+
+def card(output: str = "softmax", values: tuple[str, ...] = GENDERS) -> TaggerCard:
+    unions: dict[str, tuple[str, ...]] = UNISEX if output == "sigmoid" else {}
+    return TaggerCard((Column("gender", values, unions),), SIZE, "embedding", output, MADE_BY)  # type: ignore[arg-type]
+
+
+def test_labels_become_numbers_and_what_is_not_known_stays_unknown(tmp_path: Path) -> None:
+    table = read_labels(labelled_catalog(tmp_path), ["colour", "gender", "gender+colour"])
+    assert table.values[:2] == (("blue", "red"), GENDERS)
+    assert table.labels[:3].tolist() == [
+        [UNKNOWN, 0, UNKNOWN],
+        [0, 1, table.values[2].index("Unisex blue")],
+        [1, 2, table.values[2].index("Women red")],
+    ]
+
+
+def test_columns_of_text_are_taken_that_have_several_values(tmp_path: Path) -> None:
+    assert read_labels(labelled_catalog(tmp_path)).columns == (
+        "gender",
+        "colour",
+    )  # as in the catalog
+
+
+def test_an_unknown_column_lists_the_known_ones_and_one_value_is_refused(tmp_path: Path) -> None:
+    catalog = labelled_catalog(tmp_path)
+    with pytest.raises(
+        CatalogError, match="no column 'color'; there are gender, price, brand, colour"
+    ):
+        read_labels(catalog, ["color"])
+    with pytest.raises(CatalogError, match="holds for none"):
+        read_labels(catalog, where="price > 999")
+    table = read_labels(catalog, ["brand"])
+    with pytest.raises(TaggerError, match="column 'brand' says only 'one'"):
+        columns_of(table.columns, table.values, {})
+    with pytest.raises(TaggerError, match=r"no column has all of these.*colour: blue, red"):
+        columns_of(("colour",), (("blue", "red"),), UNISEX)
+
+
+def test_a_union_switches_its_members_on_and_other_values_their_own_output() -> None:
+    assert Column("gender", GENDERS, UNISEX).codes().tolist() == [[1, 0], [1, 1], [0, 1]]
+    assert Column("gender", GENDERS, {}).codes().tolist() == torch.eye(3).tolist()
+
+
+def test_probabilities_of_independent_outputs_are_those_of_all_their_patterns() -> None:
+    """Against Π σ(z)^c (1 − σ(z))^(1 − c), normalised over the three values."""
+    torch.manual_seed(1)
+    tagger, inputs = Tagger(card("sigmoid")).eval(), torch.randn(4, SIZE)
+    on = tagger(inputs)[0].sigmoid()  # of Men, Women
+    men, women = on[:, 0], on[:, 1]
+    likely = torch.stack([men * (1 - women), men * women, (1 - men) * women], dim=1)
+    expected = likely / likely.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(tagger.probabilities(inputs)[0], expected)
+
+
+def test_the_losses_are_those_of_their_formulas_and_unknown_labels_do_not_count() -> None:
+    torch.manual_seed(2)
+    inputs, labels = torch.randn(4, SIZE), torch.tensor([[0], [1], [UNKNOWN], [2]])
+    known, truth = [0, 1, 3], labels[[0, 1, 3], 0]
+    tagger = Tagger(card()).eval()
+    logits = tagger(inputs)[0][known]
+    naive = -logits.log_softmax(dim=1)[range(3), truth].mean()
+    torch.testing.assert_close(tagger_loss(tagger, inputs, labels), naive)
+    tagger = Tagger(card("sigmoid")).eval()
+    on = tagger(inputs)[0][known].sigmoid()
+    code = torch.tensor([[1.0, 0], [1, 1], [0, 1]])
+    naive = -(code * on.log() + (1 - code) * (1 - on).log()).sum(dim=1).mean()
+    torch.testing.assert_close(tagger_loss(tagger, inputs, labels), naive)
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_a_tagger_learns_what_embeddings_say_and_comes_back_from_its_file(
+    tmp_path: Path, output: str
+) -> None:
+    table = read_labels(labelled_catalog(tmp_path / "catalog", 400), ["gender"])
+    test = held_out(table.product_ids, table.embeddings)
+    tagger = train_tagger(card(output), table.embeddings[~test], table.labels[~test])
+    tagger.save(tmp_path / "tagger.safetensors")
+    inputs = torch.from_numpy(table.embeddings[test])
+    tags = load_tagger(tmp_path / "tagger.safetensors").tags(inputs)
+    truth = [GENDERS[label] for label in table.labels[test, 0]]
+    assert np.mean([row["gender"].value == t for row, t in zip(tags, truth, strict=True)]) > 0.85
+    assert tags == tagger.tags(inputs)
+
+
+def test_training_is_repeatable_and_leaves_the_random_numbers_of_others_alone() -> None:
+    random = np.random.default_rng(3)
+    inputs = random.normal(size=(9, SIZE)).astype(np.float32)
+    labels = random.integers(0, 3, (9, 1))
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    one, two = (train_tagger(card(), inputs, labels, epochs=2) for _ in range(2))
+    assert torch.rand(1) == expected
+    for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_tagger_of_another_encoder_or_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TaggerError, match="trained with another encoder"):
+        Tagger(card()).check("feedbeef")
+    with pytest.raises(TaggerError, match="no such file"):
+        load_tagger(tmp_path / "none")
+    (tmp_path / "bad").write_bytes(b"nothing")
+    with pytest.raises(TaggerError, match="not a tagger or damaged"):
+        load_tagger(tmp_path / "bad")
+    with pytest.raises(TaggerError, match="not a tagger;"):
+        load_tagger(save_checkpoint(tmp_path / "model.safetensors"))
+
+
+def test_without_its_neck_an_encoder_gives_its_pooled_features(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(save_checkpoint(tmp_path / "model.safetensors"))
+    pixels = np.random.default_rng(4).integers(0, 255, (2, 48, 32, 3), np.uint8)
+    bare = without_neck(checkpoint)
+    features = bare.embed_pixels(pixels)
+    assert features.shape == (2, bare.embedding_size) == (2, 16)
+    assert len(features.norm(dim=1).round(decimals=5).unique()) == 1
+    torch.testing.assert_close(
+        checkpoint.encoder.embed_features(
+            checkpoint.encoder.backbone(
+                checkpoint.preprocessing.normalise(torch.from_numpy(pixels))
+            )
+        ).detach(),
+        checkpoint.embed_pixels(pixels),
+    )
+
+
+def test_products_held_out_are_a_fifth_and_those_with_one_photo_stay_together() -> None:
+    ids = [f"{number}" for number in range(1000)]
+    vectors = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
+    test = held_out(ids, np.concatenate([vectors, vectors]))
+    assert (test[:500] == test[500:]).all()
+    assert 0.15 < test.mean() < 0.25
+    more = held_out(ids[:500], vectors)
+    assert (more == test[:500]).mean() == 1  # later products moved none
+    assert held_out(ids, vectors, frozenset(["3"])).nonzero()[0].tolist() == [3]
+    with pytest.raises(CatalogError, match="0 of 1000 products are for testing"):
+        held_out(ids, vectors, frozenset())
+
+
+def test_a_report_counts_by_hand() -> None:
+    """Two columns, four products; the last label of the second is unknown to the catalog."""
+    first = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]])
+    second = np.array([[0.1, 0.9], [0.2, 0.8], [0.4, 0.6], [0.5, 0.5]])
+    labels = np.array([[0, 1], [1, 1], [1, 5], [0, UNKNOWN]])  # 5: a value it never saw
+    report = tagger_report(["a", "b"], [first, second], labels)
+    assert [c.products for c in report.columns] == [4, 3]
+    assert [c.accuracy for c in report.columns] == [3 / 4, 2 / 3]
+    assert report.columns[0].macro_f1 == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert report.columns[1].macro_f1 == pytest.approx((4 / 5 + 0) / 2)
+    assert report.columns[0].most_frequent == 1 / 2
+    assert report.columns[0].stated == pytest.approx((0.9 + 0.6 + 0.8 + 0.7) / 4)
+    assert (report.products, report.all_right) == (3, 1 / 3)
+    assert "all 2 labels right at once: 0.333" in str(report)
+
+
+def test_confusions_keep_the_most_frequent_values_and_sum_the_others_up() -> None:
+    truth = np.array([0, 0, 0, 1, 1, 2, 9, UNKNOWN])
+    predicted = np.array([0, 1, 0, 1, 1, 0, 0, 2])
+    names, counts = confusion_counts(truth, predicted, ["a", "b", "c"], most=2)
+    assert names == ["a", "b", "others"]
+    assert counts.tolist() == [[2, 1, 0], [0, 2, 0], [2, 0, 0]]
+    names, counts = confusion_counts(truth[:5], predicted[:5], ["a", "b"])
+    assert (names, counts.tolist()) == (["a", "b"], [[2, 1], [0, 2]])
+
+
+def test_a_confusion_is_drawn(tmp_path: Path) -> None:
+    draw_confusion(tmp_path / "new" / "a.png", "title", ["x", "y"], np.array([[3, 0], [0, 0]]))
+    with Image.open(tmp_path / "new" / "a.png") as picture:
+        assert min(picture.size) > 200
+
+
+def test_missing_labels_are_filled_marked_and_forgotten_when_somebody_sets_them(
+    tmp_path: Path,
+) -> None:
+    catalog = labelled_catalog(tmp_path, count=9)
+    assert missing(catalog, ["colour"]) == ["000", "007"]
+    tags = {name: {"colour": Tag("red", 0.75)} for name in ("000", "001", "007")}
+    assert fill(catalog, tags) == {"colour": 2}
+    found = catalog.products().set_index("product_id")
+    assert found.loc[["000", "007"], "colour_predicted"].tolist() == [0.75, 0.75]
+    assert found["colour_predicted"].notna().sum() == 2
+    assert found.loc["001", "colour"] == "blue"
+    assert read_labels(catalog, ["colour"]).labels[0, 0] == UNKNOWN  # not for training
+    assert fill(catalog, {"000": {"colour": Tag("blue", 0.6)}}, least=0.7) == {}
+    assert fill(catalog, {"000": {"colour": Tag("blue", 0.6)}}) == {"colour": 1}
+    catalog.set_attributes(["000"], {"colour": "green"})
+    again = catalog.products().set_index("product_id").loc["000"]
+    assert again["colour"] == "green"
+    assert again.isna()["colour_predicted"]
+    catalog.update([Product("007", ["/x"], catalog.snapshot().means[:1], {"colour": "blue"})])
+    assert missing(catalog, ["colour"]) == []
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty photos in two hues, their labels (some lacking), a checkpoint and a catalog."""
+    folder = tmp_path_factory.mktemp("shop")
+    lines = ["id,colour,kind"]
+    for number in range(40):
+        red = number % 2 == 0
+        draw_photo(folder / "photos" / f"{number:02}.png", hue=(0 if red else 160) + number // 4)
+        colour = "" if number in (4, 5) else ("red" if red else "blue")
+        lines.append(f"{number:02},{colour},{'ab'[number % 4 // 2]}")
+    (folder / "shop.csv").write_text("\n".join(lines))
+    save_checkpoint(folder / "model.safetensors")
+    words = ["--photos", f"{folder}/photos", "--attributes", f"{folder}/shop.csv"]
+    assert infer.main(["index", *places(folder), *words]) == 0
+    return folder
+
+
+def places(folder: Path) -> list[str]:
+    return ["--catalog", f"{folder}/catalog", "--checkpoint", f"{folder}/model.safetensors"]
+
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    def run(action: str, *words: object, **_: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        own = [*places(shop), "--tagger", f"{tmp_path}/tagger.safetensors"]
+        status = infer.main(["tagger", action, *own, *map(str, words)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["features", "embedding"])
+def test_the_commands_train_measure_predict_and_fill(
+    call: Call, shop: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--input", kind, "--columns", "colour", "--confusion", tmp_path / "pictures"]
+    status, out, err = call("train", *words)
+    assert (status, err) == (0, "")
+    assert "all 1 labels right at once: 1.000" in out
+    assert (tmp_path / "pictures" / "colour.png").exists()
+    status, out, _ = call("evaluate", "--json")
+    assert json.loads(out)["columns"][0]["accuracy"] == 1
+    photo = shop / "photos" / "04.png"
+    _, out, _ = call("predict", photo, "--json")
+    assert json.loads(out)[0]["tags"]["colour"]["value"] == "red"
+    _, out, _ = call("predict", photo)
+    assert ": colour red (" in out
+
+
+def test_filling_is_seen_in_list_and_search(call: Call, shop: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from siamese.finder import Finder
+
+    call("train", "--columns", "colour")
+    place = tmp_path / "filled"
+    shutil.copytree(shop / "catalog", place)
+    status, out, _ = call("apply", "--catalog", place)
+    assert (status, "filled colour of 2 products" in out) == (0, True)
+    assert call("apply", "--catalog", place)[0] == 0  # again, with a newer tagger say
+    finder = Finder(load_checkpoint(shop / "model.safetensors"), str(place))
+    (ranking,) = finder.rank([str(shop / "photos" / "04.png")], top=40)
+    own = next(match for match in ranking.matches if match.product_id == "04")
+    assert own.attributes["colour"] == "red"
+    assert 0.5 < float(own.attributes["colour_predicted"] or 0) <= 1
+    lines = list(rankings_as_text([ranking], 0.5))
+    assert sum("colour red (predicted 0.9" in line for line in lines) == 1
+    assert not any("colour_predicted" in line for line in lines)
+
+
+def test_every_bad_input_is_one_clear_line(call: Call, shop: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    cases: list[tuple[list[object], str]] = [
+        (["train", "--columns", "color"], "no column 'color'; there are colour, kind"),
+        (["train", "--where", "color = 'x'"], "no column color"),
+        (["train", "--union", "Unisex"], "write it as Unisex=Men+Women"),
+        (["train", "--union", "x=red+blue"], "no column has all of these values"),
+        (["train", "--split", "/missing.csv"], "no such file"),
+        (["evaluate"], "make a tagger with infer.py tagger train"),
+        (["apply"], "no such file"),
+        (["predict", shop / "photos"], "no such file"),
+    ]
+    for words, message in cases:
+        status, out, err = call(*words)
+        assert (status, out) == (1, ""), words
+        assert message in err, (words, err)
+        assert err.count("\n") == 1, (words, err)
+    call("train", "--columns", "colour")
+    status, _, err = call("predict", tmp_path / "bad.jpg")
+    assert (status, "bad.jpg: not a photo" in err) == (1, True)
+    status, _, err = call("predict", shop / "photos", tmp_path / "bad.jpg")
+    assert (status, err.count("skipped")) == (0, 1)
