@@ -145,11 +145,29 @@ class Finder:
         Raises:
             CatalogError: As in `rank`.
         """
+        snapshot = self.catalog.snapshot()
+        chosen = self._chosen(snapshot, where)
+        return self.rank_in(snapshot, embeddings, top, chosen, names)
+
+    def rank_in(
+        self,
+        snapshot: Snapshot,
+        embeddings: Tensor,
+        top: int = 20,
+        chosen: np.ndarray | None = None,
+        names: Sequence[str] | None = None,
+    ) -> list[Ranking]:
+        """Rank one version of the catalog for photos that are embedded already.
+
+        Args:
+            snapshot: Of this catalog, not empty.
+            embeddings, top, names: As in `rank_embeddings`.
+            chosen: Places of the photos to rank, ascending int64 (at least 1,); `None` for all.
+        """
         if top < 1:
             raise ValueError(f"top must be at least 1, not {top}")
-        snapshot = self.catalog.snapshot()
         names = names or [f"photo {number}" for number in range(1, len(embeddings) + 1)]
-        gallery, product, photo = self._gallery(snapshot, self._chosen(snapshot, where))
+        gallery, product, photo = self._gallery(snapshot, chosen)
         considered = top if self.rerank == "none" else max(top, CANDIDATES)
         rankings = []
         for name, query, (places, cosines, others) in zip(
