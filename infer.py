@@ -9,6 +9,7 @@ uv run infer.py update 4711 new.jpg
 uv run infer.py remove 4711
 uv run infer.py list --where "price < 20"
 uv run infer.py evaluate manifest.csv
+uv run infer.py serve                                            # a page and an API
 """
 
 from __future__ import annotations
@@ -161,6 +162,14 @@ def test_ids_of(manifest: str | None) -> frozenset[str] | None:
     return frozenset(rows.loc[rows["split"] == "test", "product_id"])
 
 
+def serve(arguments: Namespace) -> None:
+    """Serve page and API until the process is told to end."""
+    from siamese.serving.server import serve
+    from siamese.serving.settings import settings_of
+
+    serve(settings_of(arguments), arguments.host, arguments.port, arguments.workers)
+
+
 def catalog_of(arguments: Namespace) -> Catalog:
     """The catalog, opened."""
     from siamese.catalog import Catalog
@@ -259,6 +268,7 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "search": search,
     "evaluate": evaluate,
     "tagger": tagger,
+    "serve": serve,
 }
 
 

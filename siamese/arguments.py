@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ABOUT = "Catalogs and search: which product of a shop does the person in a photo wear?"
 # As in siamese.isolation, which takes a second to import.
@@ -127,6 +128,8 @@ def parser() -> argparse.ArgumentParser:
         "--explain", type=picture, help="PNG or JPEG that shows why the first products were found"
     )
 
+    add_serve(commands, common)
+
     evaluate = commands.add_parser("evaluate", parents=[common, broken], help="report on a split")
     evaluate.add_argument("manifest")
     evaluate.add_argument("--split", default="test", choices=("train", "validation", "test"))
@@ -143,11 +146,63 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
+    """The command that serves page and API."""
+    serve = commands.add_parser("serve", parents=[common], help="a shop's page and API")
+    serve.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for other machines, too")
+    serve.add_argument("--port", type=positive, default=8000)
+    serve.add_argument(
+        "--workers", type=positive, default=1, help="processes, with a copy of the model each"
+    )
+    serve.add_argument("--title", default="Siamese", help="heading of the page")
+    serve.add_argument(
+        "--captions", nargs="+", default=(), metavar="COLUMN", help="shown below each picture"
+    )
+    serve.add_argument(
+        "--isolation", help="finds the garment in a photo: a file of datasets.isolation_training"
+    )
+    serve.add_argument(
+        "--folder", default="serving", help="for feedback and photos of products added here"
+    )
+    serve.add_argument(
+        "--admin-token-file",
+        help="its first line lets who knows it change the catalog; or SIAMESE_ADMIN_TOKEN",
+    )
+    serve.add_argument(
+        "--keep-uploads",
+        type=amount,
+        default=0.0,
+        metavar="HOURS",
+        help="keep customers' photos so long; by default they are never written",
+    )
+    serve.add_argument(
+        "--queue", type=positive, default=32, help="requests at a time; more are answered 429"
+    )
+    serve.add_argument("--batch", type=positive, default=16, help="photos of a forward pass")
+    serve.add_argument("--timeout", type=amount, default=15.0, metavar="SECONDS")
+    serve.add_argument(
+        "--rate", type=amount, default=20.0, help="requests per second of a client; 0 for any"
+    )
+    serve.add_argument("--max-upload", type=positive, default=12, metavar="MIB")
+    serve.add_argument("--max-megapixels", type=positive, default=50)
+
+
 def positive(text: str) -> int:
     """An argument that is a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return int(text)
+
+
+def amount(text: str) -> float:
+    """An argument that is a number from 0 on."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return value
 
 
 def share(text: str) -> float:

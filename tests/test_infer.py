@@ -502,8 +502,9 @@ def test_programming_errors_keep_their_traceback_and_interrupts_are_quiet(
     assert (outcome.code, outcome.out, outcome.err) == (130, "", "")
 
 
-def test_the_search_imports_no_training_library(shop: Path) -> None:
+def test_the_search_imports_no_training_or_web_library(shop: Path) -> None:
     heavy = ["pytorch_lightning", "timm", "torchvision", "sklearn", "matplotlib", "albumentations"]
+    heavy += ["fastapi", "starlette", "uvicorn", "prometheus_client"]
     code = (
         "import sys, infer\n"
         "status = infer.main(sys.argv[1:])\n"

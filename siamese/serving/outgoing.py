@@ -1,0 +1,111 @@
+"""Rankings and products of one version of the catalog as the API shows them."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import quote
+
+import numpy as np
+
+from siamese.explanation_sheet import in_words
+from siamese.output import verdict
+from siamese.products import PATH, Attribute
+from siamese.serving.columns import Facet
+from siamese.serving.queries import Found, Seen, place_of
+from siamese.serving.schemas import (
+    Answer,
+    FacetOut,
+    FacetValueOut,
+    GarmentOut,
+    MatchOut,
+    PhotoOut,
+    ProductOut,
+)
+from siamese.serving.shop import Goods
+from siamese.serving.tokens import query_token
+
+GRID_SIDE = 320  # of the thumbnails that answers name
+
+
+def answer_out(
+    goods: Goods, found: Found, considered: int, request_id: str, seen: Seen | None = None
+) -> Answer:
+    """A ranking with where to find its pictures."""
+    ranking = found.ranking
+    matches = []
+    for rank, match in enumerate(ranking.matches, 1):
+        product = product_out(goods, match.product_id, match.path, match.attributes)
+        matches.append(
+            MatchOut(
+                **product.model_dump(),
+                rank=rank,
+                probability=match.probability,
+                likelihood=in_words(match.probability),
+                cosine=round(match.cosine, 5),
+            )
+        )
+    return Answer(
+        request_id=request_id,
+        query=query_token(found.embedding, goods.checkpoint.fingerprint),
+        in_catalog=ranking.in_catalog,
+        probability=ranking.probability,
+        verdict=verdict(ranking),
+        matches=matches,
+        considered=considered,
+        catalog_version=goods.snapshot.version,
+        photo=None if seen is None else photo_out(seen),
+    )
+
+
+def photo_out(seen: Seen) -> PhotoOut:
+    """What was looked at."""
+    garments = [
+        GarmentOut(group=each.group, box=each.box, confidence=round(each.confidence, 3))
+        for each in seen.garments
+    ]
+    width, height = seen.size
+    return PhotoOut(width=width, height=height, box=seen.box, garments=garments)
+
+
+def product_out(
+    goods: Goods,
+    product_id: str,
+    path: str | None = None,
+    attributes: dict[str, Attribute] | None = None,
+) -> ProductOut:
+    """A product of the catalog.
+
+    Args:
+        goods: The catalog, which has the product.
+        product_id: Which.
+        path: Its photo to be shown; by default the first.
+        attributes: What is known of it, if that was read already.
+    """
+    places = photo_places(goods, product_id)
+    paths = goods.snapshot.rows[PATH].slice(places.start, len(places)).to_pylist()
+    if attributes is None:
+        ((_, attributes),) = goods.snapshot.describe(np.array([places.start]))
+    number = paths.index(path) if path in paths else 0
+    version = hashlib.sha256(str(paths[number]).encode()).hexdigest()[:8]
+    address = f"/v1/thumbnails/{quote(product_id, safe='')}"
+    return ProductOut(
+        product_id=product_id,
+        attributes={name: value for name, value in attributes.items() if value is not None},
+        photos=len(paths),
+        thumbnail=f"{address}?photo={number}&side={GRID_SIDE}&v={version}",
+    )
+
+
+def photo_places(goods: Goods, product_id: str) -> range:
+    """Places of a product's photos; none where there is no such product."""
+    place, first = place_of(goods, product_id), goods.snapshot.first
+    if place is None:
+        return range(0)
+    last = place + 1 == len(first)
+    return range(int(first[place]), len(goods.snapshot.product) if last else int(first[place + 1]))
+
+
+def facet_out(facet: Facet) -> FacetOut:
+    """A column to filter by."""
+    values = [FacetValueOut(value=each.value, count=each.count) for each in facet.values]  # type: ignore[arg-type]
+    return FacetOut(name=facet.name, values=values, lowest=facet.lowest, highest=facet.highest)

@@ -1,0 +1,113 @@
+"""Errors as RFC 9457 problem documents (application/problem+json); none shows its inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from siamese.errors import UserError
+from siamese.photos import PhotoError
+from siamese.serving.uploads import NotAPhotoError
+
+MEDIA_TYPE = "application/problem+json"
+NAMED = {413: "content-too-large"}  # others by their phrase, which for this one has changed
+LONGEST = 300  # characters of a detail
+
+
+class ProblemError(Exception):
+    """An answer other than success.
+
+    Args:
+        status: HTTP status.
+        kind: Short name of the problem, for programs.
+        detail: What is wrong and what to do, for people.
+        headers: Further ones.
+    """
+
+    def __init__(
+        self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.kind, self.detail = status, kind, detail
+        self.headers = dict(headers or {})
+
+
+def problem(
+    error: ProblemError, request_id: str, more: Mapping[str, Any] | None = None
+) -> Response:
+    """The answer that tells it."""
+    document = {
+        "type": f"urn:siamese:problem:{error.kind}",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.detail[:LONGEST],
+        "request_id": request_id,
+        **(more or {}),
+    }
+    content = json.dumps(document, ensure_ascii=False)
+    return Response(content, error.status, error.headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI, catalog: str) -> None:
+    """Make the app answer every error this way.
+
+    Args:
+        app: The app.
+        catalog: Where it is, which is nobody's business and hidden in messages.
+    """
+
+    @app.exception_handler(ProblemError)
+    async def told(request: Request, error: ProblemError) -> Response:
+        return problem(error, id_of(request))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        faults = [
+            {"where": ".".join(map(str, fault["loc"])), "what": fault["msg"]}
+            for fault in error.errors()
+        ]
+        summary = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults[:3])
+        return problem(
+            ProblemError(422, "invalid-request", summary), id_of(request), {"errors": faults}
+        )
+
+    @app.exception_handler(UserError)
+    async def refused(request: Request, error: UserError) -> Response:
+        told = of_user_error(error)
+        told.detail = told.detail.replace(catalog, "catalog")
+        return problem(told, id_of(request))
+
+    @app.exception_handler(Exception)  # raised again behind this, and logged by `Telemetry`
+    async def failed(request: Request, error: Exception) -> Response:
+        return problem(
+            ProblemError(500, "internal", "failed; the server's log knows this id"), id_of(request)
+        )
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        phrase = HTTPStatus(error.status_code).phrase
+        kind = NAMED.get(error.status_code, phrase.lower().replace(" ", "-"))
+        headers = error.headers
+        return problem(
+            ProblemError(error.status_code, kind, str(error.detail), headers), id_of(request)
+        )
+
+
+def of_user_error(error: UserError) -> ProblemError:
+    """What a user of the API can mend."""
+    if isinstance(error, NotAPhotoError):
+        return ProblemError(415, "not-a-photo", str(error))
+    if isinstance(error, PhotoError):
+        return ProblemError(422, "unusable-photo", str(error))
+    return ProblemError(422, "unusable-request", str(error))
+
+
+def id_of(request: Request) -> str:
+    """The request's id."""
+    return str(request.scope.get("request_id", ""))

@@ -1,0 +1,171 @@
+"""From a photo, or what stands for one, to a ranking: what the batches compute.
+
+Shapes: H height, W width, D embedding size, M photos of the catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from siamese.finder import Ranking
+from siamese.garment_choice import FindsGarments
+from siamese.isolation import LARGEST, Garment, choose, with_margin
+from siamese.photos import PhotoError, open_photo
+from siamese.preprocessing import Box, Preprocessing
+from siamese.serving.columns import Filters
+from siamese.serving.shop import Goods
+
+NO_PRODUCT = Ranking("", (), 0.0, False)
+WHOLE, AUTO = "none", "auto"  # look at all of the photo; at the largest garment if there is one
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question to the catalog; exactly one of `pixels` and `embedding` is given.
+
+    Args:
+        goods: What to ask.
+        top: How many products.
+        pixels: A photo as the encoder wants it, uint8 (H, W, 3).
+        embedding: A unit embedding, float32 (D,).
+        chosen: Places of the photos to rank, ascending int64; `None` for all.
+    """
+
+    goods: Goods
+    top: int
+    pixels: np.ndarray | None = None
+    embedding: np.ndarray | None = None
+    chosen: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer.
+
+    Args:
+        embedding: Of the query, float32 (D,).
+        ranking: Without matches where there was nothing to rank.
+    """
+
+    embedding: np.ndarray
+    ranking: Ranking
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was looked at in a photo.
+
+    Args:
+        pixels: uint8 (H, W, 3), for the encoder.
+        box: The part in pixels of the upright photo, `None` for all of it.
+        garments: All that were found, largest first.
+        size: (width, height) of the upright photo.
+    """
+
+    pixels: np.ndarray
+    box: Box | None
+    garments: tuple[Garment, ...]
+    size: tuple[int, int]
+
+
+def answer(queries: Sequence[Query]) -> list[Found]:
+    """Answer concurrent queries: one forward pass and one matrix product for all that share goods.
+
+    Every query gets what it would get alone (see `finder.best_photos`).
+    """
+    found: dict[int, Found] = {}
+    for goods in {id(query.goods): query.goods for query in queries}.values():
+        places = [place for place, query in enumerate(queries) if query.goods is goods]
+        answers = _answer_of(goods, [queries[place] for place in places])
+        found.update(zip(places, answers, strict=True))
+    return [found[place] for place in range(len(queries))]
+
+
+def _answer_of(goods: Goods, queries: Sequence[Query]) -> list[Found]:
+    """`answer` for one version of checkpoint and catalog."""
+    new = [place for place, query in enumerate(queries) if query.pixels is not None]
+    embeddings = torch.zeros(len(queries), goods.checkpoint.embedding_size)
+    if new:
+        pixels = np.stack([queries[place].pixels for place in new])  # type: ignore[misc]
+        embeddings[new] = goods.checkpoint.embed_pixels(pixels)
+    for place, query in enumerate(queries):
+        if query.embedding is not None:
+            embeddings[place] = torch.from_numpy(query.embedding)
+    rankings = [NO_PRODUCT] * len(queries)
+    together = [place for place, query in enumerate(queries) if query.chosen is None]
+    if together and goods.snapshot.product_ids:
+        top = max(queries[place].top for place in together)
+        ranked = goods.finder.rank_in(goods.snapshot, embeddings[together], top)
+        for place, ranking in zip(together, ranked, strict=True):
+            rankings[place] = replace(ranking, matches=ranking.matches[: queries[place].top])
+    for place, query in enumerate(queries):
+        if query.chosen is not None and len(query.chosen):
+            (rankings[place],) = goods.finder.rank_in(
+                goods.snapshot, embeddings[place : place + 1], query.top, query.chosen
+            )
+    return [Found(e.numpy(), r) for e, r in zip(embeddings, rankings, strict=True)]
+
+
+def chosen_photos(goods: Goods, filters: Filters, but: str | None = None) -> np.ndarray | None:
+    """Places of the photos that filters hold for, `None` for all.
+
+    Args:
+        goods: The catalog.
+        filters: By column.
+        but: A product that is left out.
+
+    Raises:
+        CatalogError: A filter cannot be used.
+    """
+    if not filters and but is None:
+        return None
+    kept = goods.columns.mask(filters)
+    if but is not None:
+        kept[place_of(goods, but)] = False
+    return np.flatnonzero(kept[goods.snapshot.product])
+
+
+def place_of(goods: Goods, product_id: str) -> int | None:
+    """A product's place among all, `None` if there is no such product."""
+    place = int(np.searchsorted(goods.product_ids, product_id))
+    known = place < len(goods.product_ids) and goods.product_ids[place] == product_id
+    return place if known else None
+
+
+def look(
+    content: bytes,
+    preprocessing: Preprocessing,
+    box: Box | None,
+    garment: str,
+    isolation: FindsGarments | None,
+    size: tuple[int, int],
+) -> Seen:
+    """Decode a checked upload and choose the part to look at.
+
+    Args:
+        content: The photo.
+        preprocessing: Of the encoder.
+        box: The part to look at; wins over `garment`.
+        garment: `none`, `auto`, or one of `siamese.isolation.CHOICES`.
+        isolation: What finds garments, if anything does.
+        size: (width, height) of the upright photo.
+
+    Raises:
+        PhotoError: Damaged, the box has no pixel of it, or it shows no such garment.
+    """
+    if box is not None or garment == WHOLE or (garment == AUTO and isolation is None):
+        return Seen(preprocessing.read(content, box), box, (), size)
+    if isolation is None:
+        raise PhotoError("garment: this server finds none; give a box instead")
+    photo = open_photo(content)
+    garments = tuple(isolation.find(photo))
+    wanted = choose(garments, LARGEST if garment == AUTO else garment)
+    if wanted is None and garment != AUTO:
+        seen = ", ".join(each.group for each in garments) or "nothing"
+        raise PhotoError(f"garment: no {garment} found ({seen} was); give a box instead")
+    box = None if wanted is None else with_margin(wanted.box, photo.size)
+    return Seen(preprocessing.shrink(photo, box), box, garments, size)

@@ -1,0 +1,322 @@
+"""What goes in and out of the API, with examples for its document."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from fastapi import Form, Query
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from siamese.isolation import CHOICES
+from siamese.preprocessing import Box
+from siamese.serving.columns import Filters, Range
+from siamese.serving.problems import ProblemError
+from siamese.serving.queries import AUTO, WHOLE
+
+MOST_RESULTS, MOST_LISTED = 100, 200
+MOST_ATTRIBUTES, LONGEST_TEXT = 100, 2000
+Value = bool | int | float | str
+GARMENTS = (WHOLE, AUTO, *CHOICES)
+FILTERS = '{"baseColour": ["Blue", "Navy Blue"], "price": {"lowest": 5, "highest": 20}}'
+
+FiltersText = Annotated[
+    str,
+    Field(
+        max_length=20_000,
+        description="JSON: values or a range by column; see /v1/facets for what there is",
+        examples=[FILTERS],
+    ),
+]
+Top = Annotated[int, Field(ge=1, le=MOST_RESULTS, description="How many products", examples=[12])]
+BoxText = Annotated[
+    str,
+    Field(
+        max_length=100,
+        description="x1,y1,x2,y2 in pixels of the upright photo: look at this part only",
+        examples=["40,80,300,420"],
+    ),
+]
+Token = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=8192,
+        description="`query` of an earlier answer; the server keeps nothing of it",
+    ),
+]
+ProductId = Annotated[str, Field(min_length=1, max_length=500, examples=["4711"])]
+FilterQuery = Annotated[FiltersText, Query()]
+FilterForm = Annotated[FiltersText, Form()]
+
+
+class Strict(BaseModel):
+    """What is sent to the API: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RangeIn(Strict):
+    """A filter on numbers, both ends included."""
+
+    lowest: float | None = Field(None, allow_inf_nan=False)
+    highest: float | None = Field(None, allow_inf_nan=False)
+
+
+class ProductOut(BaseModel):
+    """A product of the catalog."""
+
+    product_id: str = Field(examples=["4711"])
+    attributes: dict[str, Value] = Field(examples=[{"articleType": "Tshirts", "price": 19.9}])
+    photos: int = Field(description="How many the catalog has", examples=[2])
+    thumbnail: str = Field(
+        description="Address of a picture; side may be 160, 320, 640 or 1280",
+        examples=["/v1/thumbnails/4711?photo=0&side=320&v=1f0c9a5e"],
+    )
+
+
+class MatchOut(ProductOut):
+    """A product as an answer."""
+
+    rank: int = Field(examples=[1])
+    probability: float = Field(description="That it is this very product", examples=[0.83])
+    likelihood: str = Field(description="The same in words", examples=["very likely this one"])
+    cosine: float = Field(examples=[0.71])
+
+
+class GarmentOut(BaseModel):
+    """A garment that was found in the photo."""
+
+    group: str = Field(examples=["upper"])
+    box: Box = Field(examples=[[38.0, 71.5, 305.2, 431.0]])
+    confidence: float = Field(examples=[0.93])
+
+
+class PhotoOut(BaseModel):
+    """What was looked at in the photo."""
+
+    width: int = Field(examples=[768])
+    height: int = Field(examples=[1024])
+    box: Box | None = Field(description="The part that was looked at; null for all of it")
+    garments: list[GarmentOut]
+
+
+class Answer(BaseModel):
+    """The ranking for one query."""
+
+    request_id: str
+    query: str = Field(description="Stands for the photo in GET /v1/search and in links")
+    in_catalog: bool = Field(description="Whether the product is probably there at all")
+    probability: float = Field(description="Of that", examples=[0.9])
+    verdict: str = Field(examples=["probably in this catalog"])
+    matches: list[MatchOut]
+    considered: int = Field(description="Products that the filters hold for", examples=[300])
+    catalog_version: int = Field(examples=[7])
+    photo: PhotoOut | None = None
+
+
+class ProductList(BaseModel):
+    """A page of products in order of their ids."""
+
+    products: list[ProductOut]
+    total: int = Field(description="Products that the filters hold for", examples=[300])
+    next: str | None = Field(description="Cursor of the next page; null on the last one")
+
+
+class FacetValueOut(BaseModel):
+    """A value of a column."""
+
+    value: Value
+    count: int
+
+
+class FacetOut(BaseModel):
+    """A column to filter by: its values, or the range of its numbers."""
+
+    name: str = Field(examples=["baseColour"])
+    values: list[FacetValueOut] = Field(examples=[[{"value": "Blue", "count": 41}]])
+    lowest: float | None = None
+    highest: float | None = None
+
+
+class Facets(BaseModel):
+    """All columns to filter by, with the counts that the other filters leave."""
+
+    facets: list[FacetOut]
+    total: int = Field(description="Products that all filters hold for")
+
+
+class FeedbackIn(Strict):
+    """What a customer says of a product."""
+
+    product_id: ProductId
+    verdict: Literal["more", "less", "right", "wrong"] = Field(
+        description="More like it, less like it, this is it, this is not it", examples=["right"]
+    )
+    query: Token | None = None
+
+
+class ExplanationOut(BaseModel):
+    """Photo and product, lit where they are alike; the same number marks what is alike."""
+
+    photo: str = Field(description="JPEG, base64")
+    product: str = Field(description="JPEG, base64")
+    cosine: float
+    exact: bool = Field(description="Whether the parts sum to the cosine")
+    regions: int = Field(description="How many parts are numbered")
+
+
+class Written(BaseModel):
+    """A product that is on the disk and found from now on."""
+
+    product: ProductOut
+    created: bool
+    catalog_version: int
+
+
+class TableRow(BaseModel):
+    """One product of a table."""
+
+    product_id: str
+    path: str | None = Field(description="The table's own name of its photo")
+    attributes: dict[str, Value]
+
+
+class TableOut(BaseModel):
+    """A table as products; nothing is written by reading it."""
+
+    rows: list[TableRow]
+
+
+class Health(BaseModel):
+    """Whether this process answers, and with what."""
+
+    status: Literal["ok", "old"] = Field(description="old: something newer cannot be used, see why")
+    why: str | None = None
+    products: int
+    catalog_version: int
+    encoder: str = Field(examples=["ffeb526f2cc85f93"])
+
+
+class Statistics(BaseModel):
+    """The catalog in numbers."""
+
+    products: int
+    photos: int
+    missing: dict[str, int] = Field(description="Products that lack an attribute")
+    facets: list[FacetOut]
+
+
+class About(BaseModel):
+    """What a page needs to know of this server."""
+
+    title: str
+    captions: list[str] = Field(description="Attributes to show below a picture")
+    products: int
+    finds_garments: bool
+    max_upload: int
+    admin: bool
+
+
+PROBLEM: dict[str, Any] = {
+    "description": "What is wrong and what to do",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail", "request_id"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "request_id": {"type": "string"},
+                },
+            },
+            "example": {
+                "type": "urn:siamese:problem:queue-full",
+                "title": "Too Many Requests",
+                "status": 429,
+                "detail": "the server is busy; come again",
+                "request_id": "0b1e6a",
+            },
+        }
+    },
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for its document; any route may be busy or too slow."""
+    return dict.fromkeys((*statuses, 400, 422, 429, 503), PROBLEM)
+
+
+_FILTERS: TypeAdapter[dict[str, list[Value] | RangeIn]] = TypeAdapter(
+    Annotated[
+        dict[
+            Annotated[str, Field(max_length=200)],
+            Annotated[list[Value], Field(max_length=500)] | RangeIn,
+        ],
+        Field(max_length=50),
+    ]
+)
+_ATTRIBUTES: TypeAdapter[dict[str, Value | None]] = TypeAdapter(
+    Annotated[
+        dict[str, Annotated[str, Field(max_length=LONGEST_TEXT)] | bool | int | float | None],
+        Field(max_length=MOST_ATTRIBUTES),
+    ]
+)
+
+
+def filters_of(text: str) -> Filters:
+    """Filters as they are sent, `""` for none.
+
+    Raises:
+        ProblemError: No JSON of that form.
+    """
+    if not text:
+        return {}
+    given = _parsed(_FILTERS, "filters", text, FILTERS)
+    return {
+        name: Range(wanted.lowest, wanted.highest)
+        if isinstance(wanted, RangeIn)
+        else [float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in wanted]
+        for name, wanted in given.items()
+    }
+
+
+def attributes_of(text: str) -> dict[str, Value | None]:
+    """Attributes as they are sent, `""` for none; `null` takes one away.
+
+    Raises:
+        ProblemError: No JSON of that form.
+    """
+    if not text:
+        return {}
+    return _parsed(_ATTRIBUTES, "attributes", text, '{"baseColour": "Blue", "price": 19.9}')
+
+
+def box_of(text: str) -> Box | None:
+    """A box as it is sent, `""` for none.
+
+    Raises:
+        ProblemError: No four numbers in order.
+    """
+    if not text:
+        return None
+    try:
+        x1, y1, x2, y2 = (float(side) for side in text.split(","))
+    except ValueError:
+        x1 = y1 = x2 = y2 = math.nan
+    if not (0 <= x1 < x2 < 1e6 and 0 <= y1 < y2 < 1e6):
+        raise ProblemError(422, "invalid-request", "box: write x1,y1,x2,y2 with x1 < x2, y1 < y2")
+    return x1, y1, x2, y2
+
+
+def _parsed(adapter: TypeAdapter[Any], name: str, text: str, example: str) -> Any:
+    """JSON text as what an adapter expects."""
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as error:
+        what = error.errors()[0]["msg"]
+        message = f"{name}: {what}; write it like {example}"
+        raise ProblemError(422, "invalid-request", message) from error

@@ -1,0 +1,182 @@
+"""Search by photo, by what stood for one, and by a product; why a product was found; feedback."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+
+from siamese.explanation import explain
+from siamese.explanation_sheet import PHOTO, overlaid
+from siamese.photos import PhotoError
+from siamese.preprocessing import Box
+from siamese.products import PATH
+from siamese.serving import queries
+from siamese.serving.columns import Filters
+from siamese.serving.outgoing import answer_out, photo_places
+from siamese.serving.problems import ProblemError, id_of
+from siamese.serving.queries import Seen, chosen_photos, look
+from siamese.serving.schemas import (
+    GARMENTS,
+    Answer,
+    BoxText,
+    ExplanationOut,
+    FeedbackIn,
+    FilterForm,
+    FilterQuery,
+    ProductId,
+    Token,
+    Top,
+    box_of,
+    filters_of,
+    problems,
+)
+from siamese.serving.services import Served, Services
+from siamese.serving.shop import Goods
+from siamese.serving.tokens import embedding_of
+from siamese.serving.uploads import as_stored, check_upload, encoded
+
+router = APIRouter(prefix="/v1", tags=["search"])
+EXPLAINED_QUALITY = 85
+Photo = Annotated[UploadFile, File(description="JPEG, PNG, WebP, AVIF or GIF")]
+Garment = Annotated[
+    str,
+    Form(
+        pattern=f"^({'|'.join(GARMENTS)})$",
+        description="The garment to look at: `auto` takes the largest, `none` all of the photo",
+        examples=["auto"],
+    ),
+]
+
+
+@router.post("/search", responses=problems(413, 415))
+async def search_by_photo(
+    request: Request,
+    services: Served,
+    photo: Photo,
+    top: Annotated[Top, Form()] = 20,
+    filters: FilterForm = "",
+    box: Annotated[BoxText, Form()] = "",
+    garment: Garment = queries.WHOLE,
+) -> Answer:
+    """Which product does the photo show? Nothing of the photo is kept unless the shop says so."""
+    goods, wanted, part = services.shop.goods, filters_of(filters), box_of(box)
+    content = await photo.read()
+    chosen = chosen_photos(goods, wanted)
+    seen = await services.in_thread(_seen, services, goods, content, part, garment)
+    found = await services.ask(queries.Query(goods, top, seen.pixels, None, chosen))
+    return answer_out(goods, found, _considered(goods, wanted), id_of(request), seen)
+
+
+@router.get("/search", responses=problems(410))
+async def search_again(
+    request: Request,
+    services: Served,
+    query: Annotated[Token, Query()],
+    top: Annotated[Top, Query()] = 20,
+    filters: FilterQuery = "",
+) -> Answer:
+    """Ask again for what an earlier answer's `query` stands for, as a link does."""
+    goods, wanted = services.shop.goods, filters_of(filters)
+    size = goods.checkpoint.embedding_size
+    embedding = embedding_of(query, goods.checkpoint.fingerprint, size)
+    chosen = chosen_photos(goods, wanted)
+    found = await services.ask(queries.Query(goods, top, None, embedding, chosen))
+    return answer_out(goods, found, _considered(goods, wanted), id_of(request))
+
+
+@router.get("/similar/{product_id:path}", responses=problems(404))
+async def similar(
+    request: Request,
+    services: Served,
+    product_id: ProductId,
+    top: Annotated[Top, Query()] = 20,
+    filters: FilterQuery = "",
+) -> Answer:
+    """Products like one of the catalog, without it."""
+    goods, wanted = services.shop.goods, filters_of(filters)
+    place = queries.place_of(goods, product_id)
+    if place is None:
+        raise unknown_product()
+    chosen = chosen_photos(goods, wanted, but=product_id)
+    asked = queries.Query(goods, top, None, goods.snapshot.means[place], chosen)
+    found = await services.ask(asked)
+    considered = int((goods.columns.mask(wanted).sum()) - goods.columns.mask(wanted)[place])
+    return answer_out(goods, found, considered, id_of(request))
+
+
+@router.post("/explain", responses=problems(404, 413, 415))
+async def explain_match(
+    services: Served,
+    photo: Photo,
+    product_id: Annotated[ProductId, Form()],
+    box: Annotated[BoxText, Form()] = "",
+) -> ExplanationOut:
+    """Why this product? Both photos, lit where they are alike."""
+    goods, part = services.shop.goods, box_of(box)
+    content = await photo.read()
+    places = photo_places(goods, product_id)
+    if not places:
+        raise unknown_product()
+    path = goods.snapshot.rows[PATH][places.start].as_py()
+    return await services.in_thread(_explained, services, goods, content, path, part)
+
+
+@router.post("/feedback", status_code=201, responses=problems(404))
+async def feedback(request: Request, services: Served, said: FeedbackIn) -> dict[str, str]:
+    """Tell the shop; the line is on its disk when this is answered."""
+    goods = services.shop.goods
+    if queries.place_of(goods, said.product_id) is None:
+        raise unknown_product()
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "request_id": id_of(request),
+        **said.model_dump(exclude_none=True),
+    }
+    await services.in_thread(services.feedback.append, entry)
+    return {"request_id": id_of(request)}
+
+
+def unknown_product() -> ProblemError:
+    """The answer where there is no such product."""
+    return ProblemError(404, "unknown-product", "the catalog has no such product")
+
+
+def _seen(services: Services, goods: Goods, content: bytes, box: Box | None, garment: str) -> Seen:
+    """Check and decode an upload; keep it where the shop keeps them."""
+    limit = services.settings.max_pixels
+    height, width = check_upload(content, limit)
+    preprocessing = goods.checkpoint.preprocessing
+    seen = look(content, preprocessing, box, garment, services.isolation, (width, height))
+    if services.uploads.wanted:
+        services.uploads.keep(as_stored(content, limit))
+    return seen
+
+
+def _considered(goods: Goods, filters: Filters) -> int:
+    """How many products are ranked."""
+    return int(goods.columns.mask(filters).sum())
+
+
+def _explained(
+    services: Services, goods: Goods, content: bytes, path: str, box: Box | None
+) -> ExplanationOut:
+    """Draw both photos."""
+    check_upload(content, services.settings.max_pixels)
+    explanation = explain(goods.checkpoint, content, [path], box)
+    (of_product,), (cosine,) = explanation.products, explanation.cosines
+    if of_product is None or cosine is None:
+        raise PhotoError("the product's own photo cannot be opened; choose another product")
+    drawn = [
+        base64.b64encode(encoded(overlaid(photo, overlay, PHOTO), EXPLAINED_QUALITY)).decode()
+        for photo, overlay in ((content, explanation.query), (path, of_product))
+    ]
+    return ExplanationOut(
+        photo=drawn[0],
+        product=drawn[1],
+        cosine=round(cosine, 5),
+        exact=explanation.exact,
+        regions=len(explanation.query.regions),
+    )

@@ -1,0 +1,116 @@
+"""All that the routes share, from the start of a process to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, ParamSpec, TypeVar
+
+import torch
+from fastapi import Depends, Request
+
+from siamese.garment_choice import FindsGarments, load_finder_of_garments
+from siamese.runtime import available_cores
+from siamese.serving.batching import Batcher
+from siamese.serving.feedback import FeedbackLog
+from siamese.serving.photo_store import KeptUploads, ProductPhotos
+from siamese.serving.queries import Found, Query, answer
+from siamese.serving.settings import Settings
+from siamese.serving.shop import Goods, Shop
+from siamese.serving.telemetry import Metrics
+from siamese.serving.thumbnails import Thumbnails
+
+EXPIRY = 60.0  # seconds between two looks for uploads whose time is over
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Services:
+    """Loads what is served; `start` and `stop` run its threads.
+
+    Args:
+        settings: How to serve.
+
+    Raises:
+        UserError: Something that shall be served cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.shop = Shop(settings)
+        self.isolation: FindsGarments | None = None
+        if settings.isolation is not None:
+            self.isolation = load_finder_of_garments(settings.isolation)
+        self.metrics = Metrics()
+        self.thumbnails = Thumbnails()
+        self.product_photos = ProductPhotos(settings.photos)
+        self.uploads = KeptUploads(settings.uploads, settings.keep_uploads_hours)
+        self.feedback = FeedbackLog(settings.feedback)
+        self._batcher: Batcher[Query, Found] = Batcher(self._counted, settings.batch)
+        cores = available_cores()
+        self._decoders = ThreadPoolExecutor(cores, "decode")
+        self._pictures = ThreadPoolExecutor(1, "thumbnails")  # shall not hold up queries
+        self._stopped = threading.Event()
+        self._cleaner = threading.Thread(target=self._clean, name="expiry", daemon=True)
+        torch.set_num_threads(cores)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._batcher.start()
+        self.shop.start()
+        self._cleaner.start()
+
+    def stop(self) -> None:
+        """End, after what was begun is done."""
+        self._stopped.set()
+        self.shop.stop()
+        self._decoders.shutdown()
+        self._pictures.shutdown()
+        self._batcher.stop()
+
+    async def ask(self, query: Query) -> Found:
+        """The answer, from a batch."""
+        return await self._batcher.submit(query)
+
+    async def in_thread(
+        self, work: Callable[Arguments, Result], *args: Arguments.args, **more: Arguments.kwargs
+    ) -> Result:
+        """Decode or write aside, so that other requests go on."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decoders, lambda: work(*args, **more))
+
+    async def in_picture_thread(
+        self, work: Callable[Arguments, Result], *args: Arguments.args, **more: Arguments.kwargs
+    ) -> Result:
+        """Make a thumbnail aside."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pictures, lambda: work(*args, **more))
+
+    def gauge(self) -> Goods:
+        """Note in the metrics what is served."""
+        goods = self.shop.goods
+        self.metrics.products.set(len(goods.snapshot.product_ids))
+        self.metrics.version.set(goods.snapshot.version)
+        return goods
+
+    def _counted(self, queries: Sequence[Query]) -> list[Found]:
+        """What the batcher's thread does."""
+        self.metrics.batches.observe(len(queries))
+        return answer(queries)
+
+    def _clean(self) -> None:
+        """The thread that deletes uploads whose time is over."""
+        self.uploads.expire()
+        while not self._stopped.wait(EXPIRY):
+            self.uploads.expire()
+
+
+def services_of(request: Request) -> Services:
+    """Of this process; `app.create_app` put them there."""
+    services: Services = request.app.state.services
+    return services
+
+
+Served = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,159 @@
+"""What the server works with: a checkpoint and one version of the catalog, replaced as one.
+
+A request takes `Shop.goods` once and keeps to it, so that a new version or checkpoint never
+changes a request half-way. A thread looks for newer ones; no request waits for the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from siamese.catalog import Catalog
+from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.errors import UserError
+from siamese.finder import Finder
+from siamese.serving.columns import Columns
+from siamese.serving.settings import Settings
+from siamese.snapshot import Snapshot
+from siamese.storage import LANCE_ERRORS, folder_of
+
+LOOK = 0.4  # seconds between two looks for something newer
+LOOK_AGAIN = 2.0  # after something that could not be used
+log = logging.getLogger(__name__)
+Stamp = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Goods:
+    """What one request works with from beginning to end.
+
+    Args:
+        finder: The checkpoint and the catalog, open for writing.
+        snapshot: One version of the catalog.
+        columns: Its attributes.
+        stamp: Tells this checkpoint file and this catalog from later ones in their place.
+    """
+
+    finder: Finder
+    snapshot: Snapshot
+    columns: Columns
+    stamp: tuple[Stamp, Stamp]
+
+    @cached_property
+    def product_ids(self) -> np.ndarray:
+        """In order, for quick looks."""
+        return np.array(self.snapshot.product_ids, dtype=object)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The encoder."""
+        return self.finder.checkpoint
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog, of whatever version."""
+        return self.finder.catalog
+
+
+class Shop:
+    """Keeps the goods fresh.
+
+    Args:
+        settings: Where checkpoint and catalog are. With an admin token, a catalog that is not
+            there is made.
+
+    Raises:
+        UserError: Checkpoint or catalog cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._guard = threading.Lock()
+        self._stopped = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self.trouble: str | None = None  # why something newer is not served
+        checkpoint_stamp = _stamp(settings.checkpoint)
+        checkpoint = load_checkpoint(settings.checkpoint, settings.device)
+        if settings.admin_token is not None and not Catalog.exists(settings.catalog):
+            Catalog.create(settings.catalog, checkpoint.fingerprint, checkpoint.embedding_size)
+        self.goods = self._opened(checkpoint, checkpoint_stamp)
+
+    def start(self) -> None:
+        """Begin to look for newer versions."""
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._stopped.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+
+    def refresh(self) -> Goods:
+        """Serve the newest version of everything from now on; the old goods if there is none.
+
+        Raises:
+            UserError: What is newer cannot be used, or does not fit together.
+        """
+        with self._guard:  # whoever waited here finds the work done
+            now = self.goods
+            checkpoint, stamp = now.checkpoint, now.stamp[0]
+            newest = _stamp(self._settings.checkpoint)
+            if newest != stamp:
+                checkpoint = load_checkpoint(self._settings.checkpoint, self._settings.device)
+            unchanged = newest == stamp and _stamp(*self._place()) == now.stamp[1]
+            if not unchanged or now.catalog.version != now.snapshot.version:
+                self.goods = self._opened(checkpoint, newest)
+                _tell(self.goods)
+            self.trouble = None
+            return self.goods
+
+    def _opened(self, checkpoint: Checkpoint, stamp: Stamp) -> Goods:
+        """Goods of the newest version."""
+        place = _stamp(*self._place())
+        finder = Finder(checkpoint, Catalog.open(self._settings.catalog))
+        snapshot = finder.catalog.snapshot()
+        return Goods(finder, snapshot, Columns(snapshot), (stamp, place))
+
+    def _place(self) -> tuple[str, ...]:
+        """The catalog's folder; none on object storage, where versions alone tell."""
+        folder = folder_of(self._settings.catalog)
+        return () if folder is None else (str(folder),)
+
+    def _watch(self) -> None:
+        """The thread: what cannot be taken up is told once, and tried again."""
+        while not self._stopped.wait(LOOK if self.trouble is None else LOOK_AGAIN):
+            try:
+                self.refresh()
+            except (UserError, *LANCE_ERRORS) as error:
+                if str(error) != self.trouble:
+                    log.warning("kept the old version", extra={"data": {"why": str(error)}})
+                self.trouble = str(error)
+
+
+def _stamp(*paths: str) -> Stamp:
+    """Changes when a file is replaced; a folder's tells only whether it is the same one."""
+    values: list[int] = []
+    for path in paths:
+        try:
+            found = os.stat(path)
+        except OSError:
+            return ()
+        is_folder = os.path.isdir(path)
+        values += [found.st_ino] if is_folder else [found.st_ino, found.st_size, found.st_mtime_ns]
+    return tuple(values)
+
+
+def _tell(goods: Goods) -> None:
+    """A line in the log about what is served."""
+    version = {
+        "version": goods.snapshot.version,
+        "products": len(goods.snapshot.product_ids),
+        "encoder": goods.checkpoint.fingerprint,
+    }
+    log.info("serves a new version", extra={"data": version})

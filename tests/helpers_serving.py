@@ -1,0 +1,100 @@
+"""A small shop to serve: eight drawn products in two kinds and four colours."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+from helpers_catalog import draw_photo, save_checkpoint
+from PIL import Image
+
+import infer
+from siamese.serving.app import create_app
+from siamese.serving.settings import Settings
+
+TOKEN = "correct-horse-battery"
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
+IDS = [f"0{number:02d}" for number in range(8)]  # ids whose zeros must survive
+KINDS, COLOURS = ("It's", "Tshirts"), ("Red", "Green", "Blue", "Black")
+
+
+def make_shop(folder: Path) -> Path:
+    """Photos, their table, a checkpoint and a catalog of all of it."""
+    lines = ["id,articleType,baseColour,price,new"]
+    for number, name in enumerate(IDS):
+        draw_photo(folder / "photos" / f"{name}.png", hue=30 * number, stripes=number % 4)
+        truth = str(number < 2).lower()
+        lines.append(f"{name},{KINDS[number % 2]},{COLOURS[number % 4]},{number}.5,{truth}")
+    (folder / "shop.csv").write_text("\n".join(lines))
+    save_checkpoint(folder / "model.safetensors")
+    words = ["--photos", folder / "photos", "--attributes", folder / "shop.csv"]
+    places = ["--catalog", folder / "catalog", "--checkpoint", folder / "model.safetensors"]
+    assert infer.main(["index", *map(str, [*words, *places])]) == 0
+    return folder
+
+
+def copy_of(shop: Path, folder: Path) -> Path:
+    """The shop's catalog and checkpoint, to be changed; the photos stay where they are."""
+    shutil.copytree(shop / "catalog", folder / "catalog")
+    shutil.copy(shop / "model.safetensors", folder)
+    return folder
+
+
+def settings_for(folder: Path, **changes: Any) -> Settings:
+    """Of a shop in that folder, with an admin and without a limit on the rate."""
+    defaults: dict[str, Any] = {
+        "checkpoint": str(folder / "model.safetensors"),
+        "catalog": str(folder / "catalog"),
+        "folder": str(folder / "serving"),
+        "admin_token": TOKEN,
+        "rate": 0.0,
+    }
+    return Settings(**defaults | changes)
+
+
+@contextmanager
+def client_of(folder: Path, **changes: Any) -> Iterator[TestClient]:
+    """A client of a server in this process."""
+    app = create_app(settings_for(folder, **changes))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def photo_of(shop: Path, name: str) -> bytes:
+    """The photo that a product was indexed with."""
+    return (shop / "photos" / f"{name}.png").read_bytes()
+
+
+def picture(width: int = 40, height: int = 60, kind: str = "JPEG", **how: Any) -> bytes:
+    """Any photo, encoded."""
+    stream = BytesIO()
+    Image.new("RGB", (width, height), "teal").save(stream, kind, **how)
+    return stream.getvalue()
+
+
+def search(client: TestClient, content: bytes, **fields: Any) -> Any:
+    """The answer to a photo; fields that are no text are sent as JSON."""
+    form = {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
+    return client.post("/v1/search", files={"photo": content}, data=form)
+
+
+def put(client: TestClient, name: str, *photos: bytes, **attributes: Any) -> Any:
+    """Add or change a product as the shop."""
+    return client.put(
+        f"/v1/products/{name}",
+        files=[("photos", photo) for photo in photos] or None,
+        data={"attributes": json.dumps(attributes)},
+        headers=ADMIN,
+    )
+
+
+def ids_of(answer: Any) -> list[str]:
+    """Of a search's or a list's products, in order."""
+    found = answer.json()
+    return [each["product_id"] for each in found.get("matches", found.get("products"))]

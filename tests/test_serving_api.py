@@ -1,0 +1,264 @@
+"""The API in one process: answers equal those of `infer.py search`, errors are problems."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from helpers_catalog import save_checkpoint
+from helpers_serving import IDS, client_of, copy_of, ids_of, make_shop, photo_of, picture, search
+
+from siamese.catalog import Catalog
+from siamese.checkpoint import load_checkpoint
+from siamese.finder import Finder
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def client(shop: Path) -> Iterator[TestClient]:
+    with client_of(shop, title="Corner shop") as client:
+        yield client
+
+
+def assert_problem(answer: Any, status: int, kind: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["type"] == f"urn:siamese:problem:{kind}"
+    assert told["status"] == status
+    assert told["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_search_finds_what_the_finder_finds(client: TestClient, shop: Path) -> None:
+    finder = Finder(load_checkpoint(shop / "model.safetensors"), shop / "catalog")
+    content = photo_of(shop, "003")
+    (expected,) = finder.rank([content], top=5)
+    found = search(client, content, top=5).json()
+    assert [match["product_id"] for match in found["matches"]] == [
+        match.product_id for match in expected.matches
+    ]
+    for match, wanted in zip(found["matches"], expected.matches, strict=True):
+        assert match["probability"] == pytest.approx(wanted.probability, abs=1e-5)
+        assert match["cosine"] == pytest.approx(wanted.cosine, abs=1e-5)
+        assert match["attributes"] == wanted.attributes
+    assert found["in_catalog"] == expected.in_catalog
+    assert found["considered"] == len(IDS)
+    assert found["matches"][0]["product_id"] == "003"
+    assert found["matches"][0]["likelihood"] in ("very likely this one", "maybe", "unlikely")
+    assert found["photo"] == {"width": 60, "height": 80, "box": None, "garments": []}
+
+
+def test_the_query_of_an_answer_finds_the_same_again(client: TestClient, shop: Path) -> None:
+    first = search(client, photo_of(shop, "005"), top=4)
+    again = client.get("/v1/search", params={"query": first.json()["query"], "top": 4})
+    assert ids_of(again) == ids_of(first)
+    assert again.json()["query"] == first.json()["query"]
+    assert again.json()["photo"] is None
+
+
+def test_filters_choose_what_is_ranked(client: TestClient, shop: Path) -> None:
+    filters = {"articleType": ["It's"], "price": {"lowest": 2, "highest": 6.5}}
+    answer = search(client, photo_of(shop, "000"), filters=filters)
+    assert set(ids_of(answer)) == {"002", "004", "006"}
+    assert answer.json()["considered"] == 3
+    token = answer.json()["query"]
+    again = client.get("/v1/search", params={"query": token, "filters": json.dumps(filters)})
+    assert ids_of(again) == ids_of(answer)
+
+
+def test_a_filter_that_nothing_fits_is_an_empty_answer(client: TestClient, shop: Path) -> None:
+    answer = search(client, photo_of(shop, "000"), filters={"baseColour": ["Mauve"]}).json()
+    assert (answer["matches"], answer["considered"], answer["in_catalog"]) == ([], 0, False)
+
+
+def test_the_box_decides_what_is_seen(client: TestClient, shop: Path) -> None:
+    content = photo_of(shop, "003")
+    whole, part = search(client, content), search(client, content, box="12,15,48,70")
+    assert part.json()["photo"]["box"] == [12, 15, 48, 70]
+    assert part.json()["query"] != whole.json()["query"]
+
+
+def test_similar_products_leave_out_the_one_asked_for(client: TestClient) -> None:
+    answer = client.get("/v1/similar/003", params={"top": 20})
+    assert sorted(ids_of(answer)) == sorted(set(IDS) - {"003"})
+    assert answer.json()["considered"] == 7
+    filtered = client.get(
+        "/v1/similar/003", params={"filters": json.dumps({"articleType": ["It's"]})}
+    )
+    assert sorted(ids_of(filtered)) == ["000", "002", "004", "006"]
+    assert filtered.json()["considered"] == 4
+    assert_problem(client.get("/v1/similar/999"), 404, "unknown-product")
+
+
+def test_pages_of_products_hold_each_once(client: TestClient) -> None:
+    seen: list[str] = []
+    cursor = ""
+    for _ in range(4):
+        answer = client.get("/v1/products", params={"limit": 3, "cursor": cursor})
+        seen += ids_of(answer)
+        assert answer.json()["total"] == 8
+        cursor = answer.json()["next"]
+        if cursor is None:
+            assert "link" not in answer.headers
+            break
+        assert 'rel="next"' in answer.headers["link"]
+    assert seen == IDS
+    assert_problem(client.get("/v1/products?cursor=!!"), 422, "invalid-request")
+
+
+def test_one_product_is_shown_with_its_attributes(client: TestClient) -> None:
+    found = client.get("/v1/products/002").json()["product"]
+    assert found["attributes"] == {
+        "articleType": "It's",
+        "baseColour": "Blue",
+        "price": 2.5,
+        "new": "false",
+    }
+    assert_problem(client.get("/v1/products/999"), 404, "unknown-product")
+
+
+def test_thumbnails_are_small_cached_and_not_sent_twice(client: TestClient) -> None:
+    address = client.get("/v1/products/002").json()["product"]["thumbnail"]
+    first = client.get(address)
+    assert first.headers["content-type"] == "image/jpeg"
+    assert "max-age" in first.headers["cache-control"]
+    again = client.get(address, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert_problem(client.get("/v1/thumbnails/002?photo=1"), 404, "unknown-product")
+    assert_problem(client.get("/v1/thumbnails/002?side=321"), 422, "invalid-request")
+    assert_problem(client.get("/v1/thumbnails/..%2F..%2Fetc%2Fpasswd"), 404, "unknown-product")
+
+
+def test_facets_count_under_the_other_filters(client: TestClient) -> None:
+    filters = json.dumps({"baseColour": ["Red"]})
+    answer = client.get("/v1/facets", params={"filters": filters}).json()
+    facets = {facet["name"]: facet for facet in answer["facets"]}
+    assert answer["total"] == 2
+    assert facets["articleType"]["values"] == [
+        {"value": "It's", "count": 2},
+        {"value": "Tshirts", "count": 0},
+    ]
+    assert {v["value"]: v["count"] for v in facets["baseColour"]["values"]} == dict.fromkeys(
+        ["Red", "Green", "Blue", "Black"], 2
+    )
+
+
+def test_why_a_product_was_found_comes_as_two_pictures(client: TestClient, shop: Path) -> None:
+    import base64
+
+    answer = client.post(
+        "/v1/explain", files={"photo": photo_of(shop, "003")}, data={"product_id": "003"}
+    ).json()
+    assert answer["cosine"] == pytest.approx(1.0, abs=1e-3)
+    assert base64.b64decode(answer["photo"]).startswith(b"\xff\xd8\xff")
+    assert base64.b64decode(answer["product"]).startswith(b"\xff\xd8\xff")
+    missing = client.post("/v1/explain", files={"photo": picture()}, data={"product_id": "x"})
+    assert_problem(missing, 404, "unknown-product")
+
+
+def test_feedback_is_on_the_disk_when_it_is_acknowledged(client: TestClient, shop: Path) -> None:
+    said = {"product_id": "002", "verdict": "right"}
+    answer = client.post("/v1/feedback", json=said)
+    assert answer.status_code == 201
+    line = json.loads((shop / "serving" / "feedback.jsonl").read_text().splitlines()[-1])
+    assert line.items() >= {**said, "request_id": answer.headers["x-request-id"]}.items()
+    wrong = client.post("/v1/feedback", json=said | {"verdict": "so"})
+    assert_problem(wrong, 422, "invalid-request")
+    unknown = client.post("/v1/feedback", json=said | {"product_id": "x"})
+    assert_problem(unknown, 404, "unknown-product")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"top": "0"}, "top"),
+        ({"top": "101"}, "top"),
+        ({"box": "1,2,3"}, "box: write x1,y1,x2,y2"),
+        ({"box": "5,5,nan,9"}, "box: write x1,y1,x2,y2"),
+        ({"box": "500,500,600,600"}, "lies outside of the photo"),
+        ({"garment": "hat"}, "garment"),
+        ({"garment": "upper"}, "this server finds none"),
+        ({"filters": "articleType = 'x'"}, "write it like"),
+        ({"filters": '{"price": {"least": 1}}'}, "write it like"),
+        ({"filters": '{"size": ["L"]}'}, "there are articleType, baseColour, price, new"),
+    ],
+)
+def test_a_wrong_field_is_named(
+    client: TestClient, shop: Path, fields: dict[str, str], says: str
+) -> None:
+    answer = search(client, photo_of(shop, "000"), **fields)
+    assert answer.status_code == 422
+    assert says in answer.json()["detail"]
+    assert str(shop) not in answer.text
+
+
+def test_queries_that_are_damaged_or_of_another_encoder_are_refused(
+    client: TestClient, shop: Path, tmp_path: Path
+) -> None:
+    token = search(client, photo_of(shop, "000")).json()["query"]
+    for wrong in (token[:-6], "x", "!", token + "AAAA", "é", token[:12] + "A" * (len(token) - 12)):
+        answer = client.get("/v1/search", params={"query": wrong})
+        assert_problem(answer, 422, "damaged-query")
+    other = load_checkpoint(save_checkpoint(tmp_path / "other.safetensors", seed=5))
+    from siamese.serving.tokens import query_token
+
+    foreign = query_token(other.embed([picture()])[0].numpy(), other.fingerprint)
+    assert_problem(client.get("/v1/search", params={"query": foreign}), 410, "old-query")
+
+
+def test_ids_of_requests_are_taken_over_unless_they_could_harm(client: TestClient) -> None:
+    taken = client.get("/health", headers={"X-Request-ID": "a-1.b"}).headers["x-request-id"]
+    assert taken == "a-1.b"
+    made = client.get("/health", headers={"X-Request-ID": 'a" b'}).headers["x-request-id"]
+    assert len(made) == 32
+
+
+def test_every_answer_has_the_headers_of_safety(client: TestClient) -> None:
+    for path in ("/health", "/v1/products", "/nowhere", "/v1/thumbnails/002", "/openapi.json"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "http" not in headers["content-security-policy"]
+    assert_problem(client.get("/nowhere"), 404, "not-found")
+    assert_problem(client.post("/health"), 405, "method-not-allowed")
+    assert client.get("/docs").status_code == 404  # FastAPI's would ask other servers
+
+
+def test_health_and_metrics_tell_what_is_served(client: TestClient, shop: Path) -> None:
+    health = client.get("/health").json()
+    assert health["status"] == "ok"
+    assert health["products"] == 8
+    search(client, photo_of(shop, "000"))
+    text = client.get("/metrics").text
+    assert "siamese_products 8.0" in text
+    assert 'siamese_requests_total{method="POST",route="/v1/search",status="200"}' in text
+    assert "siamese_batch_size_count" in text
+
+
+def test_the_document_of_the_api_has_examples_and_problems(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    paths = document["paths"]
+    for path in ("/v1/search", "/v1/products", "/v1/feedback", "/health", "/metrics"):
+        assert path in paths
+    refused = paths["/v1/search"]["post"]["responses"]["429"]["content"]
+    assert refused["application/problem+json"]["example"]["status"] == 429
+    assert document["components"]["schemas"]["MatchOut"]["properties"]["probability"]["examples"]
+
+
+def test_an_empty_catalog_answers_that_it_has_nothing(shop: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(shop / "model.safetensors")
+    copy_of(shop, tmp_path)
+    Catalog.create(tmp_path / "empty", checkpoint.fingerprint, checkpoint.embedding_size)
+    with client_of(tmp_path, catalog=str(tmp_path / "empty")) as client:
+        answer = search(client, picture()).json()
+        assert (answer["matches"], answer["considered"]) == ([], 0)
+        assert client.get("/v1/products").json() == {"products": [], "total": 0, "next": None}
+        assert client.get("/v1/facets").json() == {"facets": [], "total": 0}
