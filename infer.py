@@ -139,7 +139,7 @@ def evaluate(arguments: Namespace) -> None:
 
 def tagger(arguments: Namespace) -> None:
     """Train, measure or use a tagger."""
-    from siamese.attributes import commands
+    from siamese.attributes import tagger_commands as commands
 
     if arguments.action == "predict":
         print(commands.predict(arguments, checkpoint_of(arguments)))

@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     broken.add_argument(
         "--max-broken", type=share, default=0.01, help="share of photos that may be unusable"
     )
-    from siamese.attributes.arguments import add_tagger  # which needs this module
+    from siamese.attributes.tagger_arguments import add_tagger  # which needs this module
 
     made = argparse.ArgumentParser(prog="infer.py", description=ABOUT)
     commands = made.add_subparsers(dest="command", required=True)

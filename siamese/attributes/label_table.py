@@ -91,14 +91,22 @@ def chosen_products(snapshot: Snapshot, where: str | None) -> np.ndarray:
     return chosen
 
 
-def column_of(snapshot: Snapshot, name: str, products: np.ndarray) -> list[Attribute]:
-    """What people said of these products in one column or several joined ones; None where nothing.
+def column_of(
+    snapshot: Snapshot, name: str, products: np.ndarray, predicted: bool = False
+) -> list[Attribute]:
+    """What is said of these products in one column or several joined ones; None where nothing.
+
+    Args:
+        snapshot: Of a catalog.
+        name: `gender`, or `gender+articleType`.
+        products: Places of the products, int64 (any,).
+        predicted: Whether what a tagger filled in counts, too.
 
     Raises:
         CatalogError: There is no such column; the line lists those that there are.
     """
     parts = name.split(JOINT)
-    columns = [_plain_column(snapshot, part, products) for part in parts]
+    columns = [_plain_column(snapshot, part, products, predicted) for part in parts]
     if len(columns) == 1:
         return columns[0]
     return [None if None in row else " ".join(map(str, row)) for row in zip(*columns, strict=True)]
@@ -141,14 +149,16 @@ def sort_key(value: Attribute) -> tuple[str, Any]:
     return type(value).__name__, value
 
 
-def _plain_column(snapshot: Snapshot, name: str, products: np.ndarray) -> list[Attribute]:
-    """One column of these products; what a tagger filled in counts as unknown."""
+def _plain_column(
+    snapshot: Snapshot, name: str, products: np.ndarray, predicted: bool
+) -> list[Attribute]:
+    """One column of these products; see `column_of`."""
     known = column_names(snapshot)
     if name not in known:
         raise CatalogError(f"no column {name!r}; there are {', '.join(known) or 'none'}")
     photos = snapshot.first[products]
     column = snapshot.rows[name].take(photos).to_pylist()
-    if name + MARK in snapshot.rows.column_names:
+    if not predicted and name + MARK in snapshot.rows.column_names:
         marks = snapshot.rows[name + MARK].take(photos).to_pylist()
         column = [None if mark is not None else v for v, mark in zip(column, marks, strict=True)]
     return [whole_or_fraction(value) for value in column]

@@ -1,4 +1,4 @@
-"""The arguments of `infer.py tagger` and `infer.py flag`."""
+"""The arguments of `infer.py tagger`."""
 
 from __future__ import annotations
 
