@@ -94,11 +94,11 @@ def read_composed(
             )
         frame = READERS[source.reader](Path(source.path), **source.options)
         frame = frame[frame["split"].isin(source.splits)].reset_index(drop=True)
-        if len(sources) > 1:
-            frame["product_id"] = source.reader + ":" + frame["product_id"]
         if source.compose:
             recipe = Recipe(views, style, seed)
             frame = _with_views(frame, Path(folder) / source.reader, source, recipe, workers)
+        if len(sources) > 1:
+            frame["product_id"] = source.reader + ":" + frame["product_id"]
         parts.append(frame)
     return make_manifest(pd.concat(parts, ignore_index=True))
 

@@ -67,6 +67,7 @@ class ProductPhotos(pl.LightningDataModule):
         pairs_per_product: Positive pairs, and negative pairs, drawn of each product.
         pairs_per_batch: Over all processes.
         view_strength: How much training views differ from the photo; 0 to 1.
+        view_light: The same for their light and colours alone; null: as view_strength.
         erase: Probability that parts of a training view are blanked out.
         broken_limit: Largest share of unusable photos that is listed and skipped.
         workers: Processes that make training views; by default none on up to two cores, where
@@ -88,6 +89,7 @@ class ProductPhotos(pl.LightningDataModule):
         pairs_per_product: int = 10,
         pairs_per_batch: int = 32,
         view_strength: float = 1.0,
+        view_light: float | None = None,
         erase: float = 0.25,
         broken_limit: float = 0.01,
         workers: int | None = None,
@@ -100,10 +102,11 @@ class ProductPhotos(pl.LightningDataModule):
                 "products_per_batch, persons_per_product, pairs_per_product and pairs_per_batch "
                 f"must be at least 1, workers at least 0, not {sizes} and {workers}"
             )
-        if not all(0 <= share <= 1 for share in (view_strength, erase, broken_limit, hard_from)):
+        shares = (view_strength, view_light or 0.0, erase, broken_limit, hard_from)
+        if not all(0 <= share <= 1 for share in shares):
             raise UserError(
-                "view_strength, erase, broken_limit and hard_from must be from 0 to 1, not "
-                f"{view_strength}, {erase}, {broken_limit} and {hard_from}"
+                "view_strength, view_light, erase, broken_limit and hard_from must be from 0 to "
+                f"1, not {', '.join(map(str, shares))}"
             )
         if (hard_from < 1 or labels) and batches == "pairs":
             raise UserError("data.hard_from and data.labels need data.batches: products")
@@ -112,7 +115,8 @@ class ProductPhotos(pl.LightningDataModule):
         self.batches = batches
         self.products_per_batch, self.persons_per_product = products_per_batch, persons_per_product
         self.pairs_per_product, self.pairs_per_batch = pairs_per_product, pairs_per_batch
-        self.view_strength, self.erase, self.hard_from = view_strength, erase, hard_from
+        self.views = (view_strength, erase, view_light)
+        self.hard_from = hard_from
         self.broken_limit, self.labels, self.seed = broken_limit, labels or [], seed
         cores = available_cores()
         self.workers = workers if workers is not None else min(4, cores // 2 if cores > 2 else 0)
@@ -204,7 +208,7 @@ class ProductPhotos(pl.LightningDataModule):
             sampler = DrawnPairs(len(pairs), self.pairs_per_batch, self.seed, **place)
             workers = 0  # nothing to compute, copying to another process would cost more
         else:
-            views = training_views(self.view_strength, self.erase)
+            views = training_views(*self.views)
             lookalikes = self._lookalikes(frame, cached)
             same = product if lookalikes is None else lookalikes.twins
             dataset = PhotoBatches(cached, same, is_person, views, classes_of(frame, self.labels))

@@ -15,7 +15,9 @@ import numpy as np
 cv2.setNumThreads(0)
 
 
-def training_views(strength: float = 1.0, erase: float = 0.25) -> A.Compose:
+def training_views(
+    strength: float = 1.0, erase: float = 0.25, light: float | None = None
+) -> A.Compose:
     """Views of one photo, uint8 (H, W, 3) → uint8 (H, W, 3).
 
     Position, size, tilt and light vary; the hue hardly does, because colour tells garments apart:
@@ -23,9 +25,11 @@ def training_views(strength: float = 1.0, erase: float = 0.25) -> A.Compose:
 
     Args:
         strength: 0 changes nothing but the side (and what `erase` blanks); 1 is the default amount.
+        light: The same for brightness, contrast and tone alone; None: as `strength`.
         erase: Probability that rectangles are blanked out (Zhong et al. 2020), so that no single
             print or edge decides.
     """
+    light = strength if light is None else light
     return A.Compose(
         [
             A.HorizontalFlip(p=0.5),
@@ -37,8 +41,8 @@ def training_views(strength: float = 1.0, erase: float = 0.25) -> A.Compose:
                 border_mode=cv2.BORDER_REPLICATE,
                 p=1.0 if strength else 0.0,
             ),
-            A.RandomBrightnessContrast(0.2 * strength, 0.2 * strength, p=0.7),
-            A.RandomToneCurve(scale=0.1 * strength, per_channel=True, p=0.3 if strength else 0.0),
+            A.RandomBrightnessContrast(0.2 * light, 0.2 * light, p=0.7),
+            A.RandomToneCurve(scale=0.1 * light, per_channel=True, p=0.3 if light else 0.0),
             A.CoarseDropout(
                 num_holes_range=(1, 3),
                 hole_height_range=(0.1, 0.3),

@@ -57,6 +57,18 @@ def test_more_strength_changes_more(photo: np.ndarray) -> None:
     assert change(0.2) < change(0.6) < change(1.2)
 
 
+def test_light_may_stay_while_the_place_changes() -> None:
+    """A plain photo stays as it is wherever it moves; with light it does not."""
+    plain = np.full((64, 48, 3), (180, 90, 60), np.uint8)
+    for light, same in ((0.0, True), (0.5, False), (None, False)):
+        views = training_views(1.0, 0.0, light)
+        shown = []
+        for seed in range(10):
+            reseed(views, seed)
+            shown.append(bool((views(image=plain)["image"] == plain).all()))
+        assert all(shown) is same
+
+
 def test_parts_are_erased_as_often_as_asked(photo: np.ndarray) -> None:
     """Without strength every pixel that is neither the photo's nor its mirror's was erased."""
     for erase in (0.0, 0.25, 1.0):
