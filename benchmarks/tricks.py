@@ -36,11 +36,11 @@ from siamese.boxes import boxes_of
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.commands import distractors_of, embed_with_bar
 from siamese.encoder import Encoder
-from siamese.open_set import expected_calibration_error
 from siamese.pair_score import Calibration
 from siamese.quantisation import hamming, int8_codes, int8_cosines, sign_bits
 from siamese.reranking import expansion_scores, reciprocal_scores
 from siamese.retrieval import mean_embedding, product_scores, ranks_of
+from siamese.verification import expected_calibration_error
 
 CANDIDATES = 100
 HALVES = 10

@@ -80,6 +80,7 @@ def side_by_side(evaluations: dict[str, Evaluation]) -> str:
             "recall": f"{report.recall:.3f}",
             "F1": f"{report.f1:.3f}",
             "AUC": f"{report.auc:.3f}",
+            "calibration error": f"{report.calibration_error:.3f}",
             "[[TN, FP], [FN, TP]]": f"[[{report.true_negatives}, {report.false_positives}], "
             f"[{report.false_negatives}, {report.true_positives}]]",
         }

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from siamese.pair_score import Calibration, best_threshold
 from siamese.retrieval import product_scores
-
-BINS = 15  # of the calibration error, as in Guo et al. 2017
+from siamese.verification import expected_calibration_error
 
 
 @dataclass(frozen=True)
@@ -200,18 +199,3 @@ def report_open_set(answers: Answers, calibration: Calibration, draws: int) -> O
             answers.best.numpy(), answers.is_right.numpy()
         ),
     )
-
-
-def expected_calibration_error(probability: np.ndarray, truth: np.ndarray) -> float:
-    """Mean distance of stated probability and share of truth over equal bins, by their counts.
-
-    Args:
-        probability: float (Q,) in [0, 1].
-        truth: bool (Q,).
-    """
-    number = np.minimum((probability * BINS).astype(int), BINS - 1)
-    counts = np.bincount(number, minlength=BINS)
-    stated = np.bincount(number, probability, minlength=BINS)
-    true = np.bincount(number, truth.astype(float), minlength=BINS)
-    filled = counts > 0
-    return float(np.abs(stated[filled] - true[filled]).sum() / counts.sum())

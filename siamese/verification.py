@@ -17,6 +17,7 @@ from siamese.errors import UserError
 Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+BINS = 15  # of the calibration error, as in Guo et al. 2017
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def rows_in_order(product: Integers, chosen: Booleans) -> Integers:
 class VerificationReport:
     """Yes/no figures on pairs at one threshold; field names as in scikit-learn.
 
-    `auc` does not depend on the threshold. The four counts are the confusion matrix.
+    `auc` and `calibration_error` do not depend on the threshold. The four counts are the confusion
+    matrix.
     """
 
     pairs: int
@@ -120,6 +122,7 @@ class VerificationReport:
     recall: float
     f1: float
     auc: float
+    calibration_error: float
     true_negatives: int
     false_positives: int
     false_negatives: int
@@ -153,8 +156,26 @@ def verify(probability: Floats, same: Booleans, threshold: float = 0.5) -> Verif
         recall=float(recall),
         f1=float(f1),
         auc=float(roc_auc_score(same, probability)),
+        calibration_error=expected_calibration_error(probability, same),
         true_negatives=int(tn),
         false_positives=int(fp),
         false_negatives=int(fn),
         true_positives=int(tp),
     )
+
+
+def expected_calibration_error(probability: Floats, truth: Booleans) -> float:
+    """Mean distance of stated probability and share of truth over equal bins, by their counts.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks".
+
+    Args:
+        probability: float (Q,) in [0, 1].
+        truth: bool (Q,).
+    """
+    number = np.minimum((probability * BINS).astype(int), BINS - 1)
+    counts = np.bincount(number, minlength=BINS)
+    stated = np.bincount(number, probability, minlength=BINS)
+    true = np.bincount(number, truth.astype(float), minlength=BINS)
+    filled = counts > 0
+    return float(np.abs(stated[filled] - true[filled]).sum() / counts.sum())

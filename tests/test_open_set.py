@@ -11,7 +11,6 @@ import torch
 from siamese.open_set import (
     Answers,
     ask,
-    expected_calibration_error,
     fit_among,
     fit_catalog_threshold,
     report_open_set,
@@ -76,14 +75,6 @@ def test_where_nothing_tells_presence_the_odds_stay_even() -> None:
     everything = Calibration(scale=5.0)
     one = np.zeros(3, np.int64)
     assert fit_among(embedding[:3], one, is_person[:3], everything) == everything
-
-
-def test_the_calibration_error_of_hand_made_answers() -> None:
-    """Ten answers of .9 of which 7 are right, ten of .1 of which none is: (.2 + .1) / 2."""
-    probability = np.repeat([0.9, 0.1], 10)
-    truth = np.array([True] * 7 + [False] * 13)
-    assert expected_calibration_error(probability, truth) == pytest.approx(0.15)
-    assert expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
 
 
 def photos(products: int, size: int, noise: float) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:

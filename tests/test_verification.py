@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.errors import UserError
-from siamese.verification import Booleans, Integers, draw_pairs, rows_by_product, verify
+from siamese.verification import (
+    Booleans,
+    Integers,
+    draw_pairs,
+    expected_calibration_error,
+    rows_by_product,
+    verify,
+)
 
 
 def shop(persons: list[int], shuffle: int | None = None) -> tuple[Integers, Booleans]:
@@ -158,3 +165,12 @@ def test_the_reports_own_figures_follow_from_its_confusion_matrix() -> None:
 def test_saying_no_to_everything_has_no_precision_but_no_error_either() -> None:
     report = verify(np.array([0.1, 0.2]), np.array([True, False]), threshold=0.9)
     assert (report.precision, report.recall, report.f1, report.accuracy) == (0.0, 0.0, 0.0, 0.5)
+
+
+def test_the_calibration_error_of_hand_made_answers() -> None:
+    """Ten answers of .9 of which 7 are right, ten of .1 of which none is: (.2 + .1) / 2."""
+    probability = np.repeat([0.9, 0.1], 10)
+    truth = np.array([True] * 7 + [False] * 13)
+    assert expected_calibration_error(probability, truth) == pytest.approx(0.15)
+    assert expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
+    assert verify(probability, truth).calibration_error == pytest.approx(0.15)
