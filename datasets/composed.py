@@ -26,7 +26,7 @@ from datasets.manifest import ManifestError
 from datasets.rendered_brushes import Image
 from siamese.photos import PhotoError, open_photo
 
-VERSION = 2
+VERSION = 3
 MARKER = "composed.json"
 OTHERS = 6  # garments that a photo may use as other clothes
 

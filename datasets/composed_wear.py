@@ -24,11 +24,9 @@ from datasets.rendered_wear import SLEEVE_WIDTHS, folds_of, light_of
 
 Box = tuple[int, int, int, int]
 ARM = 70.0  # body units from shoulder to wrist
-LONG, SHORT = (0.88, 1.0), (0.25, 0.45)  # sleeves, as shares of the arm
-# Garments laid out at home hide their sleeves' length: long ones are folded away, those of a
-# T-shirt run into its side. What a garment is says more than its outline.
-SLEEVES = {"long-sleeved": LONG, "short-sleeved": SHORT, "sleeveless": (0.0, 0.0)}
-LONG_OUTLINE = 0.45  # share of the arm that an outline must reach to count as long
+# Sleeves, as shares of the arm. Garments laid out at home hide theirs, long ones are folded away:
+# what a garment is says more than its outline.
+SLEEVES = {"long-sleeved": (0.88, 1.0), "short-sleeved": (0.25, 0.45), "sleeveless": (0.0, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -66,14 +64,10 @@ def draw_fit(random: np.random.Generator, kind: str, lay: Lay) -> Fit:
     low, high = (105, 180) if kind == "dress" else (62 + random.uniform(0, 18), 104)
     bottom = float(np.clip(top + natural, low, high))
     ease = random.uniform(1.0, 1.25)
-    if kind in SLEEVES:
-        sleeve = SLEEVES[kind]
-    elif not lay.sleeves:
-        sleeve = SLEEVES["sleeveless"]
-    else:
-        longest = max(sleeve.length for sleeve in lay.sleeves.values())
-        sleeve = LONG if longest / lay.half_width * width > LONG_OUTLINE * ARM else SHORT
-    return Fit(top, bottom, ease, random.uniform(0.2, 0.9), random.uniform(*sleeve))
+    shown = max((sleeve.length for sleeve in lay.sleeves.values()), default=0.0)
+    outline = min(1.0, shown / lay.half_width * width / ARM)
+    shares = SLEEVES.get(kind, (outline, min(1.0, 1.15 * outline)))
+    return Fit(top, bottom, ease, random.uniform(0.2, 0.9), random.uniform(*shares))
 
 
 def draw_worn(

@@ -12,6 +12,7 @@ from datasets.rendered_figures import SIDES
 
 SLEEVE_SHARE = 0.02  # least share of the garment's area that makes a sleeve
 SLEEVE_ROWS = 0.85  # sleeves begin above this share of the height
+FLARE = 1.15  # of the torso's half width; what reaches further out is a sleeve
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,25 @@ def _run_around(row: NDArray[np.bool_], middle: float) -> tuple[int, int] | None
     return int(starts[nearest]), int(ends[nearest])
 
 
+def _sleeve_end(solid: NDArray[np.bool_], middle: float, half: float, side: int) -> int:
+    """The row below the sleeve: where the garment first comes back to its torso.
+
+    Below, a torso that flares sticks out again, which would pass for the end of a long sleeve.
+    """
+    rows = int(SLEEVE_ROWS * solid.shape[0])
+    outward = side * (np.arange(solid.shape[1]) - middle)
+    reach = np.where(solid[:rows], outward, 0).max(axis=1)
+    out = reach > FLARE * half
+    first = int(out.argmax())
+    if not out[first]:
+        return rows
+    back = np.flatnonzero(~out[first:])
+    return first + int(back[0]) if len(back) else rows
+
+
 def _sleeve(solid: NDArray[np.bool_], middle: float, half: float, side: int) -> Sleeve | None:
     """The sleeve at one side, or None where the garment hardly sticks out."""
-    height = solid.shape[0]
-    y, x = np.nonzero(solid[: int(SLEEVE_ROWS * height)])
+    y, x = np.nonzero(solid[: _sleeve_end(solid, middle, half, side)])
     outward = side * (x - middle)
     outside = outward > half
     if outside.sum() < SLEEVE_SHARE * solid.sum():

@@ -117,9 +117,24 @@ def test_sleeves_cover_as_much_of_the_arm_as_the_kind_says(
 def test_where_no_kind_says_so_the_outline_tells_sleeves() -> None:
     random = np.random.default_rng(0)
     assert draw_fit(random, "top", Lay(50, 40, 200)).sleeve == 0
-    for pixels, low, high in ((180.0, 0.88, 1.0), (30.0, 0.25, 0.45)):
+    for pixels, share in ((200.0, 1.0), (70.0, 0.5)):  # half a torso, 40 pixels, is 20 units
         sleeve = Sleeve(np.zeros(2), np.array((pixels, 0.0)), 10, 8)
-        assert low <= draw_fit(random, "top", Lay(50, 40, 200, {1: sleeve})).sleeve <= high
+        fit = draw_fit(random, "top", Lay(50, 40, 200, {1: sleeve}))
+        assert share <= fit.sleeve <= min(1, 1.15 * share)
+
+
+def test_a_hem_that_flares_is_no_end_of_a_sleeve() -> None:
+    """A shirt whose sleeves end at row 105 and whose hem is as wide as they."""
+    flared = flat_shirt()
+    cv2.fillPoly(flared, [np.array(((60, 170), (25, 219), (174, 219), (139, 170)))], RED)
+    lengths = []
+    for photo in (flat_shirt(), flared):
+        found = cut_out(photo)
+        assert found is not None
+        sleeves = lay_of(found[0].alpha, "top").sleeves
+        assert set(sleeves) == {-1, 1}
+        lengths.append(np.mean([sleeve.length for sleeve in sleeves.values()]))
+    assert lengths[1] == pytest.approx(lengths[0], rel=0.1)
 
 
 @pytest.mark.parametrize("side", [-1, 1])
