@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi.testclient import TestClient
 from helpers_catalog import draw_photo, save_checkpoint
 from PIL import Image
@@ -64,6 +68,22 @@ def client_of(folder: Path, **changes: Any) -> Iterator[TestClient]:
     app = create_app(settings_for(folder, **changes))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
+
+
+@contextmanager
+def served(folder: Path, **changes: Any) -> Iterator[str]:
+    """The address of a server in a thread of this process."""
+    app = create_app(settings_for(folder, **changes))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
 
 
 def photo_of(shop: Path, name: str) -> bytes:

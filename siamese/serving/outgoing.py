@@ -8,6 +8,7 @@ from urllib.parse import quote
 import numpy as np
 
 from siamese.explanation_sheet import in_words
+from siamese.isolation import with_margin
 from siamese.output import verdict
 from siamese.products import PATH, Attribute
 from siamese.serving.columns import Facet
@@ -60,7 +61,11 @@ def answer_out(
 def photo_out(seen: Seen) -> PhotoOut:
     """What was looked at."""
     garments = [
-        GarmentOut(group=each.group, box=each.box, confidence=round(each.confidence, 3))
+        GarmentOut(
+            group=each.group,
+            box=with_margin(each.box, seen.size),
+            confidence=round(each.confidence, 3),
+        )
         for each in seen.garments
     ]
     width, height = seen.size

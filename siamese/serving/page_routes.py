@@ -22,6 +22,11 @@ TYPES = {
 # Read once: no name from outside ever becomes a path.
 FILES = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.suffix in TYPES}
 TAGS = {name: f'"{hashlib.sha256(content).hexdigest()[:16]}"' for name, content in FILES.items()}
+TELLING = (
+    *("productDisplayName", "name", "title", "articleType", "category", "type"),
+    *("brand", "baseColour", "colour", "color", "price"),
+)
+SHOWN = 3  # attributes below a picture
 router = APIRouter()
 
 
@@ -51,11 +56,10 @@ async def about(services: Served) -> About:
     goods, settings = services.shop.goods, services.settings
     return About(
         title=settings.title,
-        captions=list(settings.captions) or list(goods.columns.by_name)[:3],
+        captions=list(settings.captions) or _captions(list(goods.columns.by_name)),
         products=len(goods.snapshot.product_ids),
         finds_garments=services.isolation is not None,
-        max_upload=settings.max_upload,
-        admin=settings.admin_token is not None,
+        uploads_kept_hours=settings.keep_uploads_hours,
     )
 
 
@@ -77,6 +81,11 @@ async def metrics(services: Served) -> Response:
     """For Prometheus."""
     services.gauge()
     return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _captions(columns: list[str]) -> list[str]:
+    """What most likely tells people which product it is; the first columns otherwise."""
+    return [name for name in TELLING if name in columns][:SHOWN] or columns[:SHOWN]
 
 
 def _file(request: Request, name: str) -> Response:

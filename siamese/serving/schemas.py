@@ -214,8 +214,7 @@ class About(BaseModel):
     captions: list[str] = Field(description="Attributes to show below a picture")
     products: int
     finds_garments: bool
-    max_upload: int
-    admin: bool
+    uploads_kept_hours: float = Field(description="How long customers' photos stay; 0: they do not")
 
 
 PROBLEM: dict[str, Any] = {

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from fastapi import Depends, Request
+from PIL import Image
 
 from siamese.garment_choice import FindsGarments, load_finder_of_garments
 from siamese.runtime import available_cores
@@ -57,7 +59,8 @@ class Services:
         torch.set_num_threads(cores)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Begin to work; the first query shall not be the slowest."""
+        self._warm_up()
         self._batcher.start()
         self.shop.start()
         self._cleaner.start()
@@ -94,6 +97,15 @@ class Services:
         self.metrics.products.set(len(goods.snapshot.product_ids))
         self.metrics.version.set(goods.snapshot.version)
         return goods
+
+    def _warm_up(self) -> None:
+        """Run each network once: kernels are chosen and memory is taken at the first time."""
+        checkpoint = self.shop.goods.checkpoint
+        size = checkpoint.preprocessing.height, checkpoint.preprocessing.width
+        for batch in (1, self.settings.batch):
+            checkpoint.embed_pixels(np.zeros((batch, *size, 3), np.uint8))
+        if self.isolation is not None:
+            self.isolation.find(Image.new("RGB", (300, 400)))
 
     def _counted(self, queries: Sequence[Query]) -> list[Found]:
         """What the batcher's thread does."""

@@ -1,0 +1,207 @@
+// The shop's own page: products one by one, or a folder with a table, and the catalog in numbers.
+
+import { $, announce, ask, make, shrunk } from "./common.js";
+
+const SIDE = 1600; // pixels that the server keeps
+const AT_ONCE = 4; // products that are sent at the same time
+const KEY = "siamese-admin-token"; // of this tab alone
+let stopped = false;
+
+const asShop = (options = {}) => ({ ...options, headers: { ...options.headers, Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } });
+const addressOf = (id) => `/v1/products/${encodeURIComponent(id)}`;
+
+function fail(problem) {
+  if (problem.status === 401) leave();
+  $("error").textContent = problem.message;
+  $("error").hidden = false;
+}
+
+async function attempt(work) {
+  $("error").hidden = true;
+  try {
+    await work();
+  } catch (problem) {
+    fail(problem);
+  }
+}
+
+function leave() {
+  sessionStorage.removeItem(KEY);
+  $("inside").hidden = $("leave").hidden = true;
+  $("enter").hidden = false;
+  $("token").value = "";
+}
+
+async function enter() {
+  await statistics();
+  $("enter").hidden = true;
+  $("inside").hidden = $("leave").hidden = false;
+}
+
+// Text as what it means: numbers and truth values as such, unless a zero would get lost.
+function meant(text) {
+  const value = text.trim();
+  if (value === "") return null;
+  if (value === "true" || value === "false") return value === "true";
+  return /^-?(0|[1-9]\d*)(\.\d+)?$/.test(value) ? Number(value) : value;
+}
+
+function attributeRow(name = "", value = "") {
+  const row = make("div", { class: "row attribute" },
+    make("input", { type: "text", value: name, placeholder: "name", "aria-label": "Attribute", autocomplete: "off" }),
+    make("input", { type: "text", value: String(value), placeholder: "value; empty takes it away", "aria-label": "Value", autocomplete: "off" }));
+  $("attributes").append(row);
+  return row;
+}
+
+function attributes() {
+  const given = {};
+  for (const row of document.querySelectorAll(".attribute")) {
+    const [name, value] = [...row.querySelectorAll("input")].map((input) => input.value);
+    if (name.trim()) given[name.trim()] = meant(value);
+  }
+  return given;
+}
+
+async function put(id, photos, values) {
+  const form = new FormData();
+  for (const photo of photos) form.append("photos", await shrunk(photo, SIDE), "photo.jpg");
+  form.append("attributes", JSON.stringify(values));
+  return ask(addressOf(id), asShop({ method: "PUT", body: form }));
+}
+
+function said(text) {
+  $("status").textContent = "";
+  announce(text);
+  const line = make("p", { class: "notice", text });
+  document.querySelector("#one .notice")?.remove();
+  $("one").append(line);
+}
+
+async function saveOne(event) {
+  event.preventDefault();
+  await attempt(async () => {
+    const answer = await put($("id").value, $("photos").files, attributes());
+    said(`${answer.created ? "Added" : "Changed"} ${answer.product.product_id}. It is found by searches now.`);
+    $("photos").value = "";
+    await statistics();
+  });
+}
+
+async function lookUp() {
+  await attempt(async () => {
+    const { product } = await ask(addressOf($("id").value));
+    $("attributes").replaceChildren();
+    for (const [name, value] of Object.entries(product.attributes)) attributeRow(name, value);
+    attributeRow();
+  });
+}
+
+async function removeOne() {
+  const id = $("id").value;
+  if (!id || !confirm(`Remove ${id} from the catalog?`)) return;
+  await attempt(async () => {
+    await ask(addressOf(id), asShop({ method: "DELETE" }));
+    said(`Removed ${id}.`);
+    await statistics();
+  });
+}
+
+// The products of a folder: each with its photos and the attributes of its row.
+function products(files, rows) {
+  const byId = new Map(rows.map((row) => [row.product_id, row]));
+  const byPath = new Map(rows.filter((row) => row.path).map((row) => [row.path, row.product_id]));
+  const found = new Map();
+  for (const file of files) {
+    const inside = (file.webkitRelativePath || file.name).split("/").slice(file.webkitRelativePath ? 1 : 0).join("/");
+    const id = byPath.get(inside) ?? byPath.get(file.name) ?? file.name.replace(/\.[^.]*$/, "");
+    if (!found.has(id)) found.set(id, { id, photos: [], attributes: byId.get(id)?.attributes ?? {} });
+    found.get(id).photos.push(file);
+  }
+  return [...found.values()];
+}
+
+async function saveMany(event) {
+  event.preventDefault();
+  stopped = false;
+  await attempt(async () => {
+    let rows = [];
+    if ($("table").files.length) {
+      const form = new FormData();
+      form.append("table", $("table").files[0], "table.csv");
+      ({ rows } = await ask("/v1/tables", asShop({ method: "POST", body: form })));
+    }
+    const files = [...$("folder").files].filter((file) => file.type.startsWith("image/"));
+    const all = products(files, rows);
+    if (!all.length) throw new Error("Choose a folder with photos.");
+    await writeAll(all);
+    await statistics();
+  });
+}
+
+async function writeAll(all) {
+  let done = 0, failed = 0;
+  const left = [...all];
+  $("faults").replaceChildren();
+  $("work").hidden = $("stop").hidden = false;
+  $("progress").max = all.length;
+  const tell = () => {
+    $("progress").value = done + failed;
+    $("written").textContent = `${done} of ${all.length} products written${failed ? `, ${failed} not` : ""}`;
+  };
+  const worker = async () => {
+    for (let one = left.shift(); one && !stopped; one = left.shift()) {
+      try {
+        await put(one.id, one.photos, one.attributes);
+        done += 1;
+      } catch (problem) {
+        failed += 1;
+        if (problem.status === 401) { stopped = true; fail(problem); }
+        if (failed <= 50) $("faults").append(make("li", { text: `${one.id}: ${problem.message}` }));
+      }
+      tell();
+    }
+  };
+  tell();
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  $("stop").hidden = true;
+  announce($("written").textContent);
+}
+
+async function statistics() {
+  const found = await ask("/v1/statistics", asShop());
+  $("totals").textContent = `${found.products.toLocaleString("en")} products with ${found.photos.toLocaleString("en")} photos.`;
+  const lacking = Object.entries(found.missing).filter(([, count]) => count > 0);
+  $("missing").replaceChildren();
+  if (lacking.length) {
+    $("missing").append(make("caption", { class: "hint", text: "Products without a value" }),
+      make("tr", {}, make("th", { scope: "col", text: "attribute" }), make("th", { scope: "col", text: "lacking" })),
+      ...lacking.map(([name, count]) => make("tr", {}, make("td", { text: name }), make("td", { text: String(count) }))));
+  }
+  $("columns").replaceChildren(...found.facets.filter((facet) => facet.values.length).map(bars));
+}
+
+// How often each value of a column occurs.
+function bars(facet) {
+  const most = facet.values[0].count;
+  const lines = facet.values.slice(0, 12).map(({ value, count }) =>
+    make("div", {}, make("span", { text: String(value) }), make("meter", { min: 0, max: most || 1, value: count, "aria-hidden": "true" }), make("span", { text: String(count) })));
+  const rest = facet.values.length - lines.length;
+  return make("section", { class: "bars" }, make("h3", { text: facet.name }), ...lines, rest > 0 ? make("p", { class: "hint", text: `and ${rest} more` }) : null);
+}
+
+$("enter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY, $("token").value);
+  attempt(enter);
+});
+$("leave").addEventListener("click", leave);
+$("one").addEventListener("submit", saveOne);
+$("another").addEventListener("click", () => attributeRow().querySelector("input").focus());
+$("look-up").addEventListener("click", lookUp);
+$("remove").addEventListener("click", removeOne);
+$("many").addEventListener("submit", saveMany);
+$("stop").addEventListener("click", () => { stopped = true; });
+attributeRow();
+ask("/v1/about").then((about) => { $("title").textContent = about.title; document.title = `Catalog of ${about.title}`; }).catch(() => {});
+if (sessionStorage.getItem(KEY)) attempt(enter);

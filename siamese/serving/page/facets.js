@@ -1,0 +1,76 @@
+// Filters made from the catalog's own columns, with how many products each value has.
+
+import { $, make } from "./common.js";
+
+const FEW = 7; // values that are shown before one asks for all
+const opened = new Set(); // columns whose values are all shown
+const readable = (name) => name.replace(/([a-z])([A-Z])/g, "$1 $2").replace(/_/g, " ").toLowerCase();
+const title = (name) => readable(name).replace(/^./, (letter) => letter.toUpperCase());
+const shown = (value) => (typeof value === "boolean" ? (value ? "Yes" : "No") : String(value));
+
+// Draws the filters; `change(filters)` is called with new ones.
+export function drawFacets(facets, filters, change) {
+  const focused = document.activeElement?.dataset?.key;
+  $("facets").replaceChildren(...facets.map((facet) =>
+    (facet.values.length ? values(facet, filters, change) : range(facet, filters, change))));
+  if (focused) document.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+  const count = Object.keys(filters).length;
+  $("filter-count").hidden = count === 0;
+  $("filter-count").textContent = String(count);
+}
+
+function values(facet, filters, change) {
+  const wanted = Array.isArray(filters[facet.name]) ? filters[facet.name] : [];
+  const all = opened.has(facet.name);
+  const list = facet.values.filter((each, place) => all || place < FEW || wanted.includes(each.value));
+  const set = make("fieldset", {}, make("legend", { text: title(facet.name) }));
+  for (const { value, count } of list) {
+    const toggle = (event) => {
+      const rest = wanted.filter((each) => each !== value);
+      change(withColumn(filters, facet.name, event.target.checked ? [...rest, value] : rest));
+    };
+    const box = make("input", { type: "checkbox", checked: wanted.includes(value), onchange: toggle, "data-key": `${facet.name}=${value}` });
+    set.append(make("label", { class: "value" }, box, make("span", { text: shown(value) }),
+      make("span", { class: "count", text: String(count), "aria-label": `${count} products` })));
+  }
+  if (facet.values.length > FEW) {
+    const flip = () => { if (all) opened.delete(facet.name); else opened.add(facet.name); drawAgain(); };
+    const drawAgain = () => set.replaceWith(values(facet, filters, change));
+    set.append(make("button", { type: "button", class: "plain", text: all ? "Show fewer" : `Show all ${facet.values.length}`, "aria-label": `${all ? "Show fewer" : "Show all"} values of ${readable(facet.name)}`, onclick: flip }));
+  }
+  return set;
+}
+
+function range(facet, filters, change) {
+  const wanted = filters[facet.name] ?? {};
+  const end = (key, bound, label) => {
+    const set = (event) => {
+      const next = { ...wanted };
+      if (event.target.value === "") delete next[key]; else next[key] = Number(event.target.value);
+      change(withColumn(filters, facet.name, Object.keys(next).length ? next : []));
+    };
+    return make("input", { type: "number", step: "any", placeholder: String(bound), value: wanted[key] ?? null, "aria-label": `${title(facet.name)}, ${label}`, onchange: set, "data-key": `${facet.name}.${key}` });
+  };
+  return make("fieldset", {}, make("legend", { text: title(facet.name) }),
+    make("div", { class: "range" }, end("lowest", facet.lowest, "from"), make("span", { text: "to" }), end("highest", facet.highest, "to")));
+}
+
+function withColumn(filters, name, wanted) {
+  const next = { ...filters };
+  if (Array.isArray(wanted) && !wanted.length) delete next[name]; else next[name] = wanted;
+  return next;
+}
+
+// A chip for each filter that is on; pressing it takes the filter away.
+export function drawChosen(filters, change) {
+  const chips = [];
+  for (const [name, wanted] of Object.entries(filters)) {
+    const ends = Array.isArray(wanted) ? null : `${wanted.lowest ?? "…"} to ${wanted.highest ?? "…"}`;
+    for (const value of ends === null ? wanted : [ends]) {
+      const rest = ends === null ? wanted.filter((each) => each !== value) : [];
+      chips.push(make("button", { type: "button", text: `${title(name)}: ${shown(value)} ✕`, "aria-label": `Remove filter ${readable(name)} ${shown(value)}`, onclick: () => change(withColumn(filters, name, rest)) }));
+    }
+  }
+  if (chips.length > 1) chips.push(make("button", { type: "button", text: "Clear all filters", onclick: () => change({}) }));
+  $("chosen").replaceChildren(...chips);
+}

@@ -1,0 +1,253 @@
+// The shop's page: what is asked lies in the address, so that back, reload and links work.
+
+import { $, announce, ask, make, picture, shrunk } from "./common.js";
+import { drawChosen, drawFacets } from "./facets.js";
+import { listen, offer, setBox, show } from "./photo.js";
+import { card, closeDialog, detail, explain, nameOf, skeletons } from "./results.js";
+
+const photos = new Map(); // by history entry: what a link cannot carry { blob, box, garments }
+const EMPTY = { query: null, like: null, filters: {}, top: 20 };
+let state = { ...EMPTY };
+let photo = null; // of the query that is shown, if it is known
+let next = null; // cursor of the catalog's next page
+let running = null; // what is being loaded; a newer question ends it
+let about = { title: "Siamese", captions: [], products: 0, finds_garments: false };
+
+function addressOf(wanted) {
+  const parts = new URLSearchParams();
+  if (wanted.query) parts.set("q", wanted.query);
+  if (wanted.like) parts.set("like", wanted.like);
+  if (Object.keys(wanted.filters).length) parts.set("f", JSON.stringify(wanted.filters));
+  if (wanted.top !== EMPTY.top) parts.set("n", String(wanted.top));
+  const text = parts.toString();
+  return text ? `/?${text}` : "/";
+}
+
+function stateOf(address) {
+  const parts = new URLSearchParams(address);
+  let filters = {};
+  try {
+    const given = JSON.parse(parts.get("f") ?? "{}");
+    if (given && typeof given === "object" && !Array.isArray(given)) filters = given;
+  } catch { /* a damaged link: without filters */ }
+  const top = Math.min(100, Math.max(1, Number(parts.get("n")) || EMPTY.top));
+  return { query: parts.get("q"), like: parts.get("like"), filters, top };
+}
+
+function remember(wanted, seen) {
+  state = wanted;
+  photo = seen;
+  const key = crypto.getRandomValues(new Uint32Array(2)).join("-");
+  if (seen) photos.set(key, seen);
+  history.pushState({ key }, "", addressOf(wanted));
+}
+
+// Loads with the newest question only; shows what goes wrong with a way to try again.
+async function load(work, again) {
+  running?.abort();
+  const mine = running = new AbortController();
+  $("error").hidden = true;
+  $("grid").setAttribute("aria-busy", "true");
+  if (!$("grid").children.length) $("grid").replaceChildren(...skeletons(8));
+  try {
+    await work(mine.signal);
+  } catch (problem) {
+    if (mine !== running || problem.name === "AbortError") return;
+    $("grid").replaceChildren(...[...$("grid").children].filter((each) => !each.classList.contains("skeleton")));
+    $("error").replaceChildren(make("span", { text: problem.message }), make("button", { type: "button", text: "Try again", onclick: again }));
+    $("error").hidden = false;
+  } finally {
+    if (mine === running) $("grid").setAttribute("aria-busy", "false");
+  }
+}
+
+function searchPhoto(blob, box = null, garment = "auto") {
+  const asked = { ...state, query: null, like: null };
+  showPhoto({ blob, box, garments: photo?.blob === blob ? photo.garments : [] });
+  load(async (signal) => {
+    const form = new FormData();
+    form.append("photo", blob, "photo.jpg");
+    form.append("top", String(asked.top));
+    form.append("filters", JSON.stringify(asked.filters));
+    form.append("garment", box ? "none" : garment);
+    if (box) form.append("box", box.join(","));
+    const answer = await ask("/v1/search", { method: "POST", body: form, signal });
+    const looked = answer.photo;
+    const garments = looked.garments.length ? looked.garments : photo?.blob === blob ? photo.garments : [];
+    remember({ ...asked, query: answer.query }, { blob, box: looked.box, garments });
+    showPhoto(photo);
+    showAnswer(answer);
+    drawFilters();
+  }, () => searchPhoto(blob, box, garment));
+}
+
+function showPhoto(seen) {
+  const asked = Boolean(state.query || state.like || seen);
+  $("drop").hidden = asked;
+  $("asked").hidden = !seen;
+  $("asked-actions").hidden = !asked;
+  $("from-link").hidden = !(state.query && !seen);
+  $("from-product").hidden = !state.like || Boolean(seen);
+  if (!seen) { photo = null; return; }
+  if (photo?.blob !== seen.blob || $("photo").dataset.shown !== "yes") {
+    show(seen.blob, (box) => searchPhoto(seen.blob, box, "none"));
+    $("photo").dataset.shown = "yes";
+  }
+  photo = seen;
+  setBox(seen.box);
+  offer(seen.garments, seen.box, (part) => searchPhoto(seen.blob, part, "none"));
+}
+
+// Shows what the state says, from the server.
+function refresh() {
+  showPhoto(state.query ? photo : null);
+  drawFilters();
+  if (!state.query && !state.like) { browse(); return; }
+  load(async (signal) => {
+    const parts = new URLSearchParams({ top: String(state.top), filters: JSON.stringify(state.filters) });
+    if (state.query) {
+      parts.set("query", state.query);
+      showAnswer(await ask(`/v1/search?${parts}`, { signal }));
+      return;
+    }
+    const name = encodeURIComponent(state.like);
+    const { product } = await ask(`/v1/products/${name}`, { signal });
+    const title = nameOf(product, about.captions);
+    $("from-product").replaceChildren(picture(product.thumbnail, ""), make("p", { text: `Products like “${title}”` }));
+    showAnswer(await ask(`/v1/similar/${name}?${parts}`, { signal }));
+  }, refresh);
+}
+
+function browse(cursor = null) {
+  load(async (signal) => {
+    const parts = new URLSearchParams({ limit: String(state.top), filters: JSON.stringify(state.filters) });
+    if (cursor) parts.set("cursor", cursor);
+    const page = await ask(`/v1/products?${parts}`, { signal });
+    const cards = page.products.map((product) => card(product, { captions: about.captions, open }));
+    $("results-heading").textContent = Object.keys(state.filters).length ? `${page.total.toLocaleString("en")} products` : "All products";
+    $("notice").hidden = true;
+    if (cursor) $("grid").append(...cards); else $("grid").replaceChildren(...cards);
+    next = page.next;
+    $("more").hidden = !next;
+    if (!page.total) nothing();
+    if (cursor) cards[0]?.querySelector("button").focus();
+    announce(`${$("grid").children.length} of ${page.total} products shown`);
+  }, () => browse(cursor));
+}
+
+function showAnswer(answer) {
+  const fromPhoto = Boolean(state.query);
+  const context = { captions: about.captions, open, scored: fromPhoto };
+  $("grid").replaceChildren(...answer.matches.map((match) => card(match, context)));
+  $("results-heading").textContent = `${answer.matches.length} of ${answer.considered.toLocaleString("en")} products, best first`;
+  const missing = fromPhoto && answer.matches.length > 0 && !answer.in_catalog;
+  $("notice").hidden = !missing;
+  $("notice").textContent = "This product is probably not in this catalog. These are the most alike.";
+  $("more").hidden = true;
+  next = null;
+  if (!answer.matches.length) nothing();
+  const best = answer.matches[0];
+  announce(best ? `${answer.matches.length} products found. ${missing ? "Probably not in this catalog. " : ""}Best: ${nameOf(best, about.captions)}, ${best.likelihood}` : "No products found");
+}
+
+function nothing() {
+  const text = about.products ? "No product fits these filters." : "This shop has no products yet.";
+  $("grid").replaceChildren(make("li", { class: "empty", text }));
+}
+
+async function drawFilters() {
+  drawChosen(state.filters, filter);
+  try {
+    const { facets } = await ask(`/v1/facets?filters=${encodeURIComponent(JSON.stringify(state.filters))}`);
+    drawFacets(facets, state.filters, filter);
+    $("filters").hidden = !facets.length;
+  } catch { /* the products' own request tells what is wrong */ }
+}
+
+function filter(filters) {
+  remember({ ...state, filters }, photo);
+  refresh();
+}
+
+function open(product) {
+  detail(product, { captions: about.captions, actions, scored: Boolean(state.query) });
+}
+
+// What can be asked about a product.
+function actions(product) {
+  const offered = [["Show similar", () => { closeDialog(); remember({ ...state, query: null, like: product.product_id }, null); refresh(); scrollToResults(); }]];
+  if (state.query && photo) offered.push(["Why this product?", (_, name) => explain(product, name, photo.blob, photo.box)]);
+  if (state.query) {
+    offered.push(["This is it", () => say(product, "right")], ["This is not it", () => say(product, "wrong")]);
+  }
+  return offered;
+}
+
+async function say(product, verdict) {
+  closeDialog();
+  const body = JSON.stringify({ product_id: product.product_id, verdict, query: state.query });
+  try {
+    await ask("/v1/feedback", { method: "POST", body, headers: { "Content-Type": "application/json" } });
+    tell("Thank you. The shop has been told.");
+  } catch (problem) {
+    tell(problem.message);
+  }
+}
+
+function tell(text) {
+  $("notice").textContent = text;
+  $("notice").hidden = false;
+  announce(text);
+}
+
+function scrollToResults() {
+  $("results").scrollIntoView({ block: "start", behavior: "instant" });
+  $("results").focus({ preventScroll: true });
+}
+
+async function share() {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    tell("The link is copied. It holds the search, not your photo.");
+  } catch {
+    tell("Copy the address of this page; it holds the search, not your photo.");
+  }
+}
+
+function startAnew() {
+  photo = null;
+  $("photo").dataset.shown = "";
+  remember({ ...EMPTY, top: state.top }, null);
+  refresh();
+  $("choose").focus();
+}
+
+function restore() {
+  state = stateOf(location.search);
+  const seen = photos.get(history.state?.key) ?? null;
+  if (seen?.blob !== photo?.blob) $("photo").dataset.shown = "";
+  photo = seen;
+  $("top").value = String(state.top);
+  closeDialog();
+  refresh();
+}
+
+async function begin() {
+  $("again").addEventListener("click", startAnew);
+  $("share").addEventListener("click", share);
+  $("more").addEventListener("click", () => browse(next));
+  $("top").addEventListener("change", () => { remember({ ...state, top: Number($("top").value) }, photo); refresh(); });
+  addEventListener("popstate", restore);
+  listen(async (file) => searchPhoto(await shrunk(file)));
+  if (matchMedia("(min-width: 900px)").matches) $("filters").open = true;
+  try {
+    about = await ask("/v1/about");
+  } catch { /* the products' own request tells what is wrong */ }
+  $("title").textContent = about.title;
+  document.title = about.title;
+  const hours = about.uploads_kept_hours;
+  if (hours !== undefined) $("kept").textContent = hours ? `The shop keeps it for ${hours} hours.` : "It is only compared, not stored.";
+  restore();
+}
+
+begin();

@@ -1,0 +1,108 @@
+// Products as cards, and one of them as a dialog with what can be asked about it.
+
+import { $, announce, ask, make, picture, sized } from "./common.js";
+
+const WHY = "Why this product?";
+const shownValue = (value) => (typeof value === "boolean" ? (value ? "yes" : "no") : String(value));
+const readable = (name) => name.replace(/([a-z])([A-Z])/g, "$1 $2").replace(/_/g, " ").toLowerCase();
+
+export function nameOf(product, captions) {
+  const value = captions.length ? product.attributes[captions[0]] : undefined;
+  return value === undefined ? product.product_id : shownValue(value);
+}
+
+function factsOf(product, captions) {
+  return captions.slice(1).filter((name) => name in product.attributes)
+    .map((name) => shownValue(product.attributes[name])).join(" · ");
+}
+
+function score(match) {
+  const percent = match.probability >= 0.995 ? "over 99" : match.probability < 0.01 ? "under 1" : String(Math.round(100 * match.probability));
+  return make("div", { class: "score" },
+    make("span", { text: `${match.likelihood[0].toUpperCase()}${match.likelihood.slice(1)} (${percent} %)` }),
+    make("meter", { min: 0, max: 1, value: match.probability, "aria-hidden": "true" }));
+}
+
+// A card; `about.open(product)` shows its dialog.
+export function card(product, about) {
+  const name = nameOf(product, about.captions);
+  const facts = factsOf(product, about.captions);
+  const alt = facts ? `${name}, ${facts}` : name;
+  const ranked = about.scored && "probability" in product;
+  const sure = ranked && product.likelihood.startsWith("very");
+  return make("li", {},
+    make("article", { class: sure ? "card best" : "card", "data-id": product.product_id },
+      make("button", { type: "button", class: "picture", "aria-haspopup": "dialog", onclick: () => about.open(product) }, picture(product.thumbnail, alt)),
+      make("div", { class: "text" },
+        make("h3", { text: name }),
+        facts ? make("p", { class: "facts", text: facts }) : null,
+        ranked ? score(product) : null)));
+}
+
+export function skeletons(count) {
+  return Array.from({ length: count }, () => make("li", { class: "skeleton", "aria-hidden": "true" }));
+}
+
+function openDialog(heading, ...content) {
+  const dialog = $("dialog");
+  dialog.replaceChildren(
+    make("div", { class: "dialog-bar" },
+      make("h2", { id: "dialog-heading", text: heading }),
+      make("button", { type: "button", text: "Close", onclick: () => dialog.close() })),
+    ...content);
+  if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
+}
+
+$("dialog").addEventListener("click", (event) => { if (event.target === $("dialog")) $("dialog").close(); });
+
+// Everything about one product. `about.actions` are pairs of a name and what it does.
+export function detail(product, about) {
+  const name = nameOf(product, about.captions);
+  const facts = make("dl", {});
+  for (const [key, value] of Object.entries(product.attributes)) {
+    facts.append(make("dt", { text: readable(key) }), make("dd", { text: shownValue(value) }));
+  }
+  facts.append(make("dt", { text: "product" }), make("dd", { text: product.product_id }));
+  const actions = make("div", { class: "row" });
+  for (const [label, act] of about.actions(product)) {
+    actions.append(make("button", { type: "button", text: label, onclick: () => act(product, name) }));
+  }
+  openDialog(name, make("div", { class: "detail" },
+    picture(sized(product.thumbnail, 640), name),
+    make("div", {}, facts, about.scored && "probability" in product ? score(product) : null, actions)));
+}
+
+export const closeDialog = () => $("dialog").close();
+
+function asPicture(base64) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  return URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
+}
+
+// Photo and product beside each other, lit where they are alike.
+export async function explain(product, name, blob, box) {
+  openDialog(WHY, make("p", { text: "Comparing the two pictures…" }));
+  const form = new FormData();
+  form.append("photo", blob, "photo.jpg");
+  form.append("product_id", product.product_id);
+  if (box) form.append("box", box.join(","));
+  let found;
+  try {
+    found = await ask("/v1/explain", { method: "POST", body: form });
+  } catch (problem) {
+    openDialog(WHY, make("p", { class: "error", role: "alert", text: problem.message }));
+    return;
+  }
+  const figure = (base64, caption) => {
+    const address = asPicture(base64);
+    const image = make("img", { src: address, alt: `${caption}, bright where it decided` });
+    image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
+    return make("figure", {}, image, make("figcaption", { class: "hint", text: caption }));
+  };
+  const numbers = found.regions ? " The same number marks what is alike in both." : "";
+  openDialog(WHY,
+    make("div", { class: "pair" }, figure(found.photo, "Your photo"), figure(found.product, name)),
+    make("p", { class: "hint", text: `The brighter a part, the more it decided.${numbers} Similarity ${found.cosine.toFixed(2)} of 1.` }));
+  announce("Explanation shown");
+}
