@@ -96,9 +96,11 @@ def search(arguments: Namespace) -> None:
     from siamese.commands import photos_of, search
     from siamese.finder import Finder
     from siamese.output import rankings_as_json, rankings_as_text
+    from siamese.recommend.commands import personal
 
     catalog = catalog_of(arguments)
     finder = Finder(checkpoint_of(arguments), catalog, arguments.product_score, arguments.rerank)
+    finder = personal(finder, arguments)
     photos, garment = photos_of(arguments.photos), garment_of(arguments)
     rankings = search(
         finder,
@@ -150,6 +152,18 @@ def tagger(arguments: Namespace) -> None:
         return
     action = commands.train if arguments.action == "train" else commands.evaluate
     print(action(arguments, catalog, checkpoint, test_ids_of(arguments.split)))
+
+
+def suggest(arguments: Namespace) -> None:
+    """Variants of a product, what goes with it, or the candidates of each kind."""
+    from siamese.recommend import commands
+
+    show = {
+        "variants": commands.show_variants,
+        "complements": commands.show_complements,
+        "candidates": commands.show_candidates,
+    }
+    print(show[arguments.command](arguments, catalog_of(arguments)))
 
 
 def test_ids_of(manifest: str | None) -> frozenset[str] | None:
@@ -268,6 +282,9 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "search": search,
     "evaluate": evaluate,
     "tagger": tagger,
+    "variants": suggest,
+    "complements": suggest,
+    "candidates": suggest,
     "serve": serve,
 }
 

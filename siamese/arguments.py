@@ -54,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
     broken.add_argument(
         "--max-broken", type=share, default=0.01, help="share of photos that may be unusable"
     )
-    from siamese.attributes.tagger_arguments import add_tagger  # which needs this module
+    # Which need this module.
+    from siamese.attributes.tagger_arguments import add_tagger
+    from siamese.recommend.arguments import add_suggestions, add_taste
 
     made = argparse.ArgumentParser(prog="infer.py", description=ABOUT)
     commands = made.add_subparsers(dest="command", required=True)
@@ -142,7 +144,9 @@ def parser() -> argparse.ArgumentParser:
         "--distractor-limit", type=positive, metavar="N", help="the first N of them by their ids"
     )
     evaluate.add_argument("--json", action="store_true")
+    add_taste(search)
     add_tagger(commands, common)
+    add_suggestions(commands, common)
     return made
 
 

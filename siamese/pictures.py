@@ -82,14 +82,23 @@ def _report_changed(matches: Sequence[Match], explanation: Explanation) -> None:
 
 
 def _save(path: str, picture: Image.Image, queries: int) -> None:
-    """Write a picture of the first of so many queries whole, or not at all."""
+    """Write a picture of the first of so many queries."""
+    save_picture(path, picture)
+    if queries > QUERIES:
+        print(f"{path}: shows the first {QUERIES} queries", file=sys.stderr)
+
+
+def save_picture(path: str, picture: Image.Image) -> None:
+    """Write a picture whole, or not at all.
+
+    Raises:
+        CatalogError: It cannot be written.
+    """
     try:
         with replacing(path) as temporary:
             picture.save(temporary)
     except OSError as error:
         raise CatalogError(f"{path}: the picture cannot be written ({error.strerror})") from error
-    if queries > QUERIES:
-        print(f"{path}: shows the first {QUERIES} queries", file=sys.stderr)
 
 
 def _scores(probability: float, cosine: float) -> str:

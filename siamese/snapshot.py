@@ -47,6 +47,11 @@ class Snapshot:
         return np.searchsorted(self.product, np.arange(len(self.product_ids)))
 
     @cached_property
+    def place_of(self) -> dict[str, int]:
+        """Place of each product by its id."""
+        return {name: place for place, name in enumerate(self.product_ids)}
+
+    @cached_property
     def means(self) -> np.ndarray:
         """The normalised mean embedding of each product's photos, float32 (N, D)."""
         if len(self.product) == len(self.product_ids):  # a photo each, or an empty catalog

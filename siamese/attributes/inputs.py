@@ -37,8 +37,7 @@ def product_inputs(
         CatalogError: No photo can be used.
     """
     snapshot = catalog.snapshot()
-    place_of = {name: place for place, name in enumerate(snapshot.product_ids)}
-    products = np.array([place_of[name] for name in product_ids], np.int64)
+    products = np.array([snapshot.place_of[name] for name in product_ids], np.int64)
     if kind == "embedding":
         return snapshot.means[products], np.arange(len(products))
     number = np.full(len(snapshot.product_ids), -1)

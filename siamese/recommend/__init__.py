@@ -1,0 +1,1 @@
+"""What else to show: candidates of each kind, personal taste, variants, complements, variety."""
