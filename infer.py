@@ -154,6 +154,17 @@ def tagger(arguments: Namespace) -> None:
     print(action(arguments, catalog, checkpoint, test_ids_of(arguments.split)))
 
 
+def flag(arguments: Namespace) -> None:
+    """Train or use the model of one column; no encoder is needed."""
+    from siamese.attributes import flag_commands as commands
+
+    catalog = catalog_of(arguments)
+    if arguments.action == "apply":
+        print(commands.apply(arguments, catalog))
+    else:
+        print(commands.train(arguments, catalog, test_ids_of(arguments.split)))
+
+
 def suggest(arguments: Namespace) -> None:
     """Variants of a product, what goes with it, or the candidates of each kind."""
     from siamese.recommend import commands
@@ -282,6 +293,7 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "search": search,
     "evaluate": evaluate,
     "tagger": tagger,
+    "flag": flag,
     "variants": suggest,
     "complements": suggest,
     "candidates": suggest,

@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "--max-broken", type=share, default=0.01, help="share of photos that may be unusable"
     )
     # Which need this module.
-    from siamese.attributes.tagger_arguments import add_tagger
+    from siamese.attributes.tagger_arguments import add_flag, add_tagger
     from siamese.recommend.arguments import add_suggestions, add_taste
 
     made = argparse.ArgumentParser(prog="infer.py", description=ABOUT)
@@ -146,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true")
     add_taste(search)
     add_tagger(commands, common)
+    add_flag(commands, common)
     add_suggestions(commands, common)
     return made
 

@@ -1,4 +1,4 @@
-"""The arguments of `infer.py tagger`."""
+"""The arguments of `infer.py tagger` and `infer.py flag`."""
 
 from __future__ import annotations
 
@@ -63,6 +63,33 @@ def add_tagger(commands: Any, common: argparse.ArgumentParser) -> None:
     predict.add_argument("photos", nargs="+", help="photos, or folders of photos")
     _add_file(predict, "tagger", "made by tagger train")
     predict.add_argument("--json", action="store_true")
+
+
+def add_flag(commands: Any, common: argparse.ArgumentParser) -> None:
+    """`flag train|apply`."""
+    flag = commands.add_parser("flag", help="predict one column from all that is known")
+    actions = flag.add_subparsers(dest="action", required=True)
+
+    train = actions.add_parser("train", parents=[common], help="learn a column of the catalog")
+    train.add_argument("column", help="such as isFragile")
+    _add_file(train, "flag", "what is written")
+    _add_held_out(train)
+    train.add_argument(
+        "--inputs",
+        default="both",
+        choices=("both", "attributes", "embedding"),
+        help="what to predict from; all three are compared for both",
+    )
+    train.add_argument(
+        "--without", nargs="+", default=[], metavar="COLUMN", help="columns not to look at"
+    )
+    train.add_argument("--json", action="store_true")
+
+    apply = actions.add_parser("apply", parents=[common], help="fill it where it is missing")
+    _add_file(apply, "flag", "made by flag train")
+    apply.add_argument(
+        "--least", type=basic.share, default=0.0, help="less probable values stay missing"
+    )
 
 
 def _add_file(parser: argparse.ArgumentParser, name: str, meaning: str) -> None:

@@ -1,0 +1,162 @@
+"""What `infer.py flag` does once its arguments are parsed."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from siamese.attributes.filling import fill, missing
+from siamese.attributes.flag import Flag, FlagCard, inputs_of, load_flag, train_flag
+from siamese.attributes.flag_report import flag_report
+from siamese.attributes.held_out import held_out
+from siamese.attributes.label_table import (
+    JOINT,
+    MOST_VALUES,
+    column_names,
+    column_of,
+    read_labels,
+    sort_key,
+)
+from siamese.attributes.tensor_file import TaggerError
+from siamese.catalog import Catalog
+from siamese.labels import UNKNOWN
+from siamese.products import Attribute, listed
+from siamese.snapshot import Snapshot
+
+Columns = dict[str, list[Attribute]]
+MOST_NUMBERS = 20  # different ones of a column that is predicted: a year, but not a price
+
+
+def train(arguments: Namespace, catalog: Catalog, test_ids: frozenset[str] | None = None) -> str:
+    """Train a flag on a catalog; what it says of the products held out."""
+    name = arguments.column
+    table = read_labels(catalog, [name], arguments.where)
+    labels = table.labels[:, 0]
+    check_column(name, table.values[0], int((labels != UNKNOWN).sum()))
+    snapshot = catalog.snapshot()
+    places = np.array([snapshot.place_of[product_id] for product_id in table.product_ids])
+    known = labels != UNKNOWN
+    labels, vectors, places = labels[known], table.embeddings[known], places[known]
+    ids = [snapshot.product_ids[place] for place in places]
+    test = held_out(ids, vectors, test_ids)
+    columns = columns_of(snapshot, places, name, arguments.without)
+    both, left_out = card_of(
+        name, table.values[0], columns, ~test, catalog.fingerprint, arguments.inputs
+    )
+    ways: dict[str, Any] = {}
+    flag = None
+    for way, card in _ways(both).items():
+        inputs = inputs_of(card, columns, vectors)
+        flag = train_flag(card, inputs[~test], labels[~test])
+        shares = flag.balanced(inputs[test])
+        ways[way] = (shares.argmax(axis=1), flag.probabilities(inputs[test]))
+    assert isinstance(flag, Flag)
+    flag.save(arguments.flag)
+    most = int(np.bincount(labels[~test]).argmax())
+    report = flag_report(name, table.values[0], labels[test], most, ways)
+    if arguments.json:
+        return json.dumps(report.as_dict(), indent=2)
+    ignored = f"; not looked at: {listed(left_out)}" if left_out else ""
+    return f"{report}\n{arguments.flag}: trained on {(~test).sum()} products{ignored}"
+
+
+def apply(arguments: Namespace, catalog: Catalog) -> str:
+    """Fill the flag of products that lack it, marked as predicted."""
+    flag = load_flag(arguments.flag)
+    if flag.card.embedding:
+        catalog.check(flag.card.fingerprint)
+    ids = missing(catalog, [flag.card.name])
+    if not ids:
+        return f"{arguments.catalog}: no {flag.card.name} is missing"
+    snapshot = catalog.snapshot()
+    places = np.array([snapshot.place_of[product_id] for product_id in ids])
+    columns = columns_of(snapshot, places, flag.card.name, ())
+    tags = flag.tags(inputs_of(flag.card, columns, snapshot.means[places]))
+    filled = fill(
+        catalog,
+        {name: {flag.card.name: tag} for name, tag in zip(ids, tags, strict=True)},
+        arguments.least,
+    )
+    return f"{arguments.catalog}: filled {flag.card.name} of {filled.total()} products"
+
+
+def check_column(name: str, values: tuple[Attribute, ...], products: int) -> None:
+    """Raise `TaggerError` unless a column can be predicted."""
+    if JOINT in name:
+        raise TaggerError(f"{name}: name one column")
+    if len(values) < 2:
+        said = f"only {values[0]!r}" if values else "nothing"
+        raise TaggerError(f"column {name!r} says {said}; a flag needs two values or more")
+    numbers = not any(isinstance(value, str | bool) for value in values)
+    most = MOST_NUMBERS if numbers else min(MOST_VALUES, products // 2)
+    if len(values) > most:
+        raise TaggerError(
+            f"column {name!r} has {len(values)} different values on {products} products; a flag "
+            f"or label has {most} at most"
+        )
+
+
+def columns_of(
+    snapshot: Snapshot, places: np.ndarray, name: str, without: tuple[str, ...] | list[str]
+) -> Columns:
+    """All other columns of these products; what was predicted is not known.
+
+    Raises:
+        CatalogError: A column that is to be left out is not there.
+    """
+    for other in without:
+        column_of(snapshot, other, places[:0])
+    return {
+        other: column_of(snapshot, other, places)
+        for other in column_names(snapshot)
+        if other != name and other not in without
+    }
+
+
+def card_of(
+    name: str,
+    values: tuple[Attribute, ...],
+    columns: Columns,
+    train: np.ndarray,
+    fingerprint: str,
+    inputs: str,
+) -> tuple[FlagCard, list[str]]:
+    """What to look at, by the products to train on, and the columns that are of no use.
+
+    Those have one value, or are text with as many values as names or numbers of articles have.
+    """
+    kinds: dict[str, tuple[Attribute, ...]] = {}
+    numbers: list[str] = []
+    left_out = []
+    for other, column in columns.items():
+        known = {v for v, own in zip(column, train, strict=True) if own and v is not None}
+        if len(known) >= 2 and not any(isinstance(v, str | bool) for v in known):
+            numbers.append(other)
+        elif 1 <= len(known) <= MOST_VALUES and 2 * len(known) <= train.sum():
+            kinds[other] = tuple(sorted(known, key=sort_key))
+        else:
+            left_out.append(other)
+    card = FlagCard(name, values, kinds, tuple(numbers), True, fingerprint)
+    if inputs == "attributes":
+        card = replace(card, embedding=False)
+    elif inputs == "embedding":
+        card = replace(card, kinds={}, numbers=())
+    if not card.kinds and not card.numbers and not card.embedding:
+        raise TaggerError("there is no other attribute to predict from; use --inputs embedding")
+    return card, left_out
+
+
+def _ways(card: FlagCard) -> dict[str, FlagCard]:
+    """What to compare; the one to keep is the last."""
+    attributes = bool(card.kinds or card.numbers)
+    if attributes and card.embedding:
+        return {
+            "attributes": replace(card, embedding=False),
+            "embedding": replace(card, kinds={}, numbers=()),
+            "both": card,
+        }
+    return {"attributes" if attributes else "embedding": card}
