@@ -109,7 +109,7 @@ def card(**options: Any) -> FlagCard:
 
 
 def test_inputs_are_ones_for_values_numbers_with_a_mark_and_the_embedding() -> None:
-    columns = {"kind": ["b", None, "new"], "price": [2.0, None, 3]}
+    columns: dict[str, list[Any]] = {"kind": ["b", None, "new"], "price": [2.0, None, 3]}
     vectors = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
     assert inputs_of(card(), columns, vectors).tolist() == [
         [0, 1, 2, 0, 1, 0], [0, 0, 0, 1, 0, 1], [0, 0, 3, 0, 1, 0]
