@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from siamese.catalog import Catalog
+from siamese.catalog import Catalog, CatalogError
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.errors import UserError
 from siamese.finder import Finder
@@ -80,8 +80,8 @@ class Shop:
         self.trouble: str | None = None  # why something newer is not served
         checkpoint_stamp = _stamp(settings.checkpoint)
         checkpoint = load_checkpoint(settings.checkpoint, settings.device)
-        if settings.admin_token is not None and not Catalog.exists(settings.catalog):
-            Catalog.create(settings.catalog, checkpoint.fingerprint, checkpoint.embedding_size)
+        if settings.admin_token is not None:
+            _make_if_missing(settings.catalog, checkpoint)
         self.goods = self._opened(checkpoint, checkpoint_stamp)
 
     def start(self) -> None:
@@ -134,6 +134,17 @@ class Shop:
                 if str(error) != self.trouble:
                     log.warning("kept the old version", extra={"data": {"why": str(error)}})
                 self.trouble = str(error)
+
+
+def _make_if_missing(uri: str, checkpoint: Checkpoint) -> None:
+    """An empty catalog where there is none; several servers may start at the same time."""
+    if Catalog.exists(uri):
+        return
+    try:
+        Catalog.create(uri, checkpoint.fingerprint, checkpoint.embedding_size)
+    except CatalogError:
+        if not Catalog.exists(uri):  # otherwise another server was faster
+            raise
 
 
 def _stamp(*paths: str) -> Stamp:
