@@ -26,15 +26,17 @@ COMMON = (
     "--config configs/real.yaml --rivals [] --wandb false --trainer.max_epochs 25 "
     "--model.encoder.widths [32,64,128]"
 )
+MILDER = "--model.loss infonce --data.view_strength 0.6 --data.erase 0.1"
 LINES = {
     "base": "",
     "infonce": "--model.loss infonce",
-    "supcon": "--model.loss supcon",
-    "milder views": "--model.loss infonce --data.view_strength 0.6 --data.erase 0.1",
-    "hard batches": "--model.loss infonce --data.hard_from 0.5",
-    "mean of weights": "--model.loss infonce --model.average_weights 0.99",
-    "64 numbers": "--model.loss infonce --model.encoder.embedding_size 64",
-    "512 numbers": "--model.loss infonce --model.encoder.embedding_size 512",
+    "milder views": MILDER,
+    "steadier light": f"{MILDER} --data.view_light 0.2",
+    "supcon": f"{MILDER} --model.loss supcon",
+    "hard batches": f"{MILDER} --data.hard_from 0.5",
+    "mean of weights": f"{MILDER} --model.average_weights 0.96",
+    "64 numbers": f"{MILDER} --model.encoder.embedding_size 64",
+    "512 numbers": f"{MILDER} --model.encoder.embedding_size 512",
 }
 
 
