@@ -15,6 +15,8 @@ from helpers_serving import IDS, client_of, copy_of, ids_of, make_shop, photo_of
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
 from siamese.finder import Finder
+from siamese.recommend.personal import PersonalFinder
+from siamese.recommend.taste import taste_from
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,48 @@ def test_similar_products_leave_out_the_one_asked_for(client: TestClient) -> Non
     assert sorted(ids_of(filtered)) == ["000", "002", "004", "006"]
     assert filtered.json()["considered"] == 4
     assert_problem(client.get("/v1/similar/999"), 404, "unknown-product")
+
+
+def test_likes_move_the_query_and_dislikes_are_not_shown(client: TestClient, shop: Path) -> None:
+    first = search(client, photo_of(shop, "000"))
+    token, plain = first.json()["query"], first.json()
+    taste = {"likes": ["005"], "dislikes": ["001"], "never": {"baseColour": ["Black"]}}
+    answer = search(client, photo_of(shop, "000"), taste=taste)
+    finder = PersonalFinder(
+        Finder(load_checkpoint(shop / "model.safetensors"), shop / "catalog"), taste_from(taste)
+    )
+    (expected,) = finder.rank([photo_of(shop, "000")])
+    assert ids_of(answer) == [match.product_id for match in expected.matches]
+    assert not {"001", "003", "007"} & set(ids_of(answer))
+    assert answer.json()["considered"] == 5
+    assert answer.json()["query"] == token
+    cosines = [{m["product_id"]: m["cosine"] for m in a["matches"]} for a in (plain, answer.json())]
+    assert cosines[1]["005"] > cosines[0]["005"]
+    again = client.get("/v1/search", params={"query": token, "taste": json.dumps(taste)})
+    assert ids_of(again) == ids_of(answer)
+
+
+def test_a_taste_for_what_has_left_the_catalog_is_ignored(client: TestClient, shop: Path) -> None:
+    gone = search(client, photo_of(shop, "000"), taste={"likes": ["gone"], "dislikes": ["too"]})
+    assert ids_of(gone) == ids_of(search(client, photo_of(shop, "000")))
+    everything = {"dislikes": IDS}
+    assert ids_of(search(client, photo_of(shop, "000"), taste=everything)) == []
+    wrong = search(client, photo_of(shop, "000"), taste={"never": {"baseColour": ["Blu"]}})
+    assert_problem(wrong, 422, "unusable-request")
+    assert_problem(search(client, picture(), taste={"hates": []}), 422, "invalid-request")
+    assert_problem(search(client, picture(), taste="["), 422, "invalid-request")
+
+
+def test_other_colours_are_of_the_same_kind(client: TestClient) -> None:
+    found = client.get("/v1/variants/000").json()["suggestions"]
+    assert [each["why"] for each in found] == ["Blue"]
+    assert found[0]["product_id"] in ("002", "006")
+    assert found[0]["attributes"]["articleType"] == "It's"
+    assert_problem(client.get("/v1/variants/999"), 404, "unknown-product")
+    assert_problem(client.get("/v1/complements/999"), 404, "unknown-product")
+    assert_problem(client.get("/v1/complements/000"), 422, "unusable-request")  # no such column
+    about = client.get("/v1/about").json()
+    assert (about["has_variants"], about["has_complements"]) == (True, False)
 
 
 def test_pages_of_products_hold_each_once(client: TestClient) -> None:

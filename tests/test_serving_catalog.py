@@ -166,6 +166,16 @@ def test_the_catalog_in_numbers(client: TestClient, photo: bytes) -> None:
     assert answer["missing"] == {"articleType": 1, "baseColour": 1, "price": 1, "new": 1}
 
 
+def test_what_goes_with_a_product_is_of_other_categories(client: TestClient, photo: bytes) -> None:
+    put(client, "shirt", photo, subCategory="Topwear")
+    put(client, "jeans", photo, subCategory="Bottomwear")
+    found = client.get("/v1/complements/shirt").json()["suggestions"]
+    assert [(each["product_id"], each["why"]) for each in found] == [("jeans", "Bottomwear")]
+    unknown = client.get("/v1/complements/000")
+    assert unknown.status_code == 422
+    assert "nothing is known" in unknown.json()["detail"]
+
+
 def test_a_table_becomes_typed_rows_that_can_be_put(client: TestClient, photo: bytes) -> None:
     table = (
         "id;price;sku;sale;baseColour;path\n107;3,5;0012;TRUE;Blue;a.jpg\n\n008;4;0013;;Red;b.jpg"

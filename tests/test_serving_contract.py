@@ -15,7 +15,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi import checks
 
-OPERATIONS = 14
+OPERATIONS = 16
 EXAMPLES = 12  # of each operation and kind
 LONGEST = 4000  # characters of a query
 NOT_CHECKED = [

@@ -209,6 +209,39 @@ def test_similar_products_and_feedback(visit: Visit, shop: Path) -> None:
     assert len(ids(page)) == 7
 
 
+def test_likes_and_dislikes_change_the_answer_and_can_be_taken_back(
+    visit: Visit, shop: Path
+) -> None:
+    page = visit().page
+    upload(page, shop, "005")
+    first, last = ids(page), ids(page)[-1]
+    page.click(f".card[data-id='{first[0]}'] >> text=Not this")
+    page.wait_for_selector(f".card[data-id='{first[0]}']", state="detached")
+    idle(page)
+    assert set(ids(page)) == set(first[1:])
+    page.click(f".card[data-id='{last}'] >> text=More like this")
+    page.wait_for_selector(f"#chosen >> text=More like {last}")
+    idle(page)
+    assert ids(page).index(last) < len(first) - 2
+    page.reload()
+    page.wait_for_selector(f"#chosen >> text=Not {first[0]}")
+    for _ in range(2):
+        page.click("#chosen button >> nth=0")
+        idle(page)
+    page.wait_for_selector(f".card[data-id='{first[0]}']")
+    assert ids(page) == first
+
+
+def test_other_colours_are_shown_in_the_products_dialog(visit: Visit, shop: Path) -> None:
+    page = visit().page
+    upload(page, shop, "000")
+    page.click(".card .picture")
+    page.click("dialog >> text=Other colours")
+    page.wait_for_selector("dialog .card >> text=Blue")
+    page.click("dialog .card .picture")
+    page.wait_for_selector("dialog dl")
+
+
 def test_faults_are_told_with_a_way_on(visit: Visit, shop: Path, tmp_path: Path) -> None:
     page = visit().page
     page.wait_for_selector(".card")

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.formparsers import MultiPartParser
 
-from siamese.serving import page_routes, product_routes, search_routes
+from siamese.serving import page_routes, product_routes, search_routes, suggestion_routes
 from siamese.serving.guards import Guards
 from siamese.serving.problems import install
 from siamese.serving.services import Services
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> Any:
         redoc_url=None,
     )
     app.state.services = services
-    for routes in (search_routes, product_routes, page_routes):
+    for routes in (search_routes, suggestion_routes, product_routes, page_routes):
         app.include_router(routes.router)
     install(app, settings.catalog)
     guarded = Guards(app, settings, services.metrics)

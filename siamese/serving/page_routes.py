@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from siamese.recommend.defaults import CATEGORY, DIFFERENT
 from siamese.serving.problems import ProblemError
 from siamese.serving.schemas import About, Health, problems
 from siamese.serving.services import Served
@@ -58,6 +59,8 @@ async def about(services: Served) -> About:
         title=settings.title,
         captions=list(settings.captions) or _captions(list(goods.columns.by_name)),
         products=len(goods.snapshot.product_ids),
+        has_variants=DIFFERENT in goods.columns.by_name,
+        has_complements=CATEGORY in goods.columns.by_name,
         finds_garments=services.isolation is not None,
         uploads_kept_hours=settings.keep_uploads_hours,
     )

@@ -14,6 +14,7 @@ from siamese.catalog import Product
 from siamese.embedding import embed_all
 from siamese.photos import PhotoError
 from siamese.products import PATH
+from siamese.serving.fields import attributes_of, filters_of
 from siamese.serving.outgoing import facet_out, photo_places, product_out
 from siamese.serving.problems import ProblemError
 from siamese.serving.queries import place_of
@@ -28,8 +29,6 @@ from siamese.serving.schemas import (
     TableRow,
     Value,
     Written,
-    attributes_of,
-    filters_of,
     problems,
 )
 from siamese.serving.search_routes import unknown_product

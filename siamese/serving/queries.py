@@ -16,9 +16,12 @@ from siamese.garment_choice import FindsGarments
 from siamese.isolation import LARGEST, Garment, choose, with_margin
 from siamese.photos import PhotoError, open_photo
 from siamese.preprocessing import Box, Preprocessing
+from siamese.recommend.personal import PersonalFinder
+from siamese.recommend.taste import Taste
 from siamese.serving.columns import Filters
 from siamese.serving.shop import Goods
 
+NO_TASTE = Taste()
 NO_PRODUCT = Ranking("", (), 0.0, False)
 WHOLE, AUTO = "none", "auto"  # look at all of the photo; at the largest garment if there is one
 
@@ -33,6 +36,7 @@ class Query:
         pixels: A photo as the encoder wants it, uint8 (H, W, 3).
         embedding: A unit embedding, float32 (D,).
         chosen: Places of the photos to rank, ascending int64; `None` for all.
+        taste: Of the person who asks; knows only products and values of the catalog.
     """
 
     goods: Goods
@@ -40,6 +44,12 @@ class Query:
     pixels: np.ndarray | None = None
     embedding: np.ndarray | None = None
     chosen: np.ndarray | None = None
+    taste: Taste = NO_TASTE
+
+    @property
+    def alone(self) -> bool:
+        """Whether it ranks other products than most do, or otherwise."""
+        return self.chosen is not None or bool(self.taste)
 
 
 @dataclass(frozen=True)
@@ -96,37 +106,71 @@ def _answer_of(goods: Goods, queries: Sequence[Query]) -> list[Found]:
         if query.embedding is not None:
             embeddings[place] = torch.from_numpy(query.embedding)
     rankings = [NO_PRODUCT] * len(queries)
-    together = [place for place, query in enumerate(queries) if query.chosen is None]
+    together = [place for place, query in enumerate(queries) if not query.alone]
     if together and goods.snapshot.product_ids:
         top = max(queries[place].top for place in together)
         ranked = goods.finder.rank_in(goods.snapshot, embeddings[together], top)
         for place, ranking in zip(together, ranked, strict=True):
             rankings[place] = replace(ranking, matches=ranking.matches[: queries[place].top])
     for place, query in enumerate(queries):
-        if query.chosen is not None and len(query.chosen):
-            (rankings[place],) = goods.finder.rank_in(
+        if query.alone and (query.chosen is None or len(query.chosen)):
+            finder = PersonalFinder(goods.finder, query.taste) if query.taste else goods.finder
+            (rankings[place],) = finder.rank_in(
                 goods.snapshot, embeddings[place : place + 1], query.top, query.chosen
             )
     return [Found(e.numpy(), r) for e, r in zip(embeddings, rankings, strict=True)]
 
 
-def chosen_photos(goods: Goods, filters: Filters, but: str | None = None) -> np.ndarray | None:
-    """Places of the photos that filters hold for, `None` for all.
+@dataclass(frozen=True)
+class Choice:
+    """What is ranked.
+
+    Args:
+        photos: Their places, ascending int64; `None` for all.
+        products: How many products that are.
+    """
+
+    photos: np.ndarray | None
+    products: int
+
+
+def choice_of(
+    goods: Goods, filters: Filters, taste: Taste = NO_TASTE, but: str | None = None
+) -> Choice:
+    """The products that filters and a person's taste leave.
 
     Args:
         goods: The catalog.
         filters: By column.
-        but: A product that is left out.
+        taste: What is never shown.
+        but: A product that is left out as well.
 
     Raises:
         CatalogError: A filter cannot be used.
     """
-    if not filters and but is None:
-        return None
+    if not filters and not taste and but is None:
+        return Choice(None, len(goods.snapshot.product_ids))
     kept = goods.columns.mask(filters)
+    if taste:
+        kept &= taste.allows(goods.snapshot)
     if but is not None:
         kept[place_of(goods, but)] = False
-    return np.flatnonzero(kept[goods.snapshot.product])
+    return Choice(np.flatnonzero(kept[goods.snapshot.product]), int(kept.sum()))
+
+
+def known_taste(goods: Goods, taste: Taste) -> Taste:
+    """The taste without products that have left the catalog since; an old link shall still work.
+
+    Raises:
+        CatalogError: It names a column or value that the catalog does not have.
+    """
+    likes, dislikes = (
+        tuple(name for name in names if place_of(goods, name) is not None)
+        for names in (taste.likes, taste.dislikes)
+    )
+    known = replace(taste, likes=likes, dislikes=dislikes)
+    known.check(goods.snapshot)
+    return known
 
 
 def place_of(goods: Goods, product_id: str) -> int | None:

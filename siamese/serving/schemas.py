@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 from fastapi import Form, Query
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from siamese.isolation import CHOICES
 from siamese.preprocessing import Box
-from siamese.serving.columns import Filters, Range
-from siamese.serving.problems import ProblemError
 from siamese.serving.queries import AUTO, WHOLE
 
 MOST_RESULTS, MOST_LISTED = 100, 200
 MOST_ATTRIBUTES, LONGEST_TEXT = 100, 2000
 Value = bool | int | float | str
 GARMENTS = (WHOLE, AUTO, *CHOICES)
+TASTE = '{"never": {"baseColour": ["Yellow"]}, "likes": ["1163"], "dislikes": ["1164"]}'
 FILTERS = '{"baseColour": ["Blue", "Navy Blue"], "price": {"lowest": 5, "highest": 20}}'
 
 FiltersText = Annotated[
@@ -46,6 +44,14 @@ Token = Annotated[
     ),
 ]
 ProductId = Annotated[str, Field(min_length=1, max_length=500, examples=["4711"])]
+TasteText = Annotated[
+    str,
+    Field(
+        max_length=20_000,
+        description="JSON: a person's profile with any of never, prefer, likes and dislikes",
+        examples=[TASTE],
+    ),
+]
 FilterQuery = Annotated[FiltersText, Query()]
 FilterForm = Annotated[FiltersText, Form()]
 
@@ -188,6 +194,19 @@ class TableOut(BaseModel):
     rows: list[TableRow]
 
 
+class SuggestionOut(ProductOut):
+    """A product that goes with another one."""
+
+    why: str = Field(description="The colour or category that it was chosen for", examples=["Blue"])
+    cosine: float = Field(examples=[0.71])
+
+
+class Suggestions(BaseModel):
+    """Products that go with another one, best first."""
+
+    suggestions: list[SuggestionOut]
+
+
 class Health(BaseModel):
     """Whether this process answers, and with what."""
 
@@ -214,6 +233,8 @@ class About(BaseModel):
     captions: list[str] = Field(description="Attributes to show below a picture")
     products: int
     finds_garments: bool
+    has_variants: bool
+    has_complements: bool
     uploads_kept_hours: float = Field(description="How long customers' photos stay; 0: they do not")
 
 
@@ -247,75 +268,3 @@ PROBLEM: dict[str, Any] = {
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The errors of a route, for its document; any route may be busy or too slow."""
     return dict.fromkeys((*statuses, 400, 422, 429, 503), PROBLEM)
-
-
-_FILTERS: TypeAdapter[dict[str, list[Value] | RangeIn]] = TypeAdapter(
-    Annotated[
-        dict[
-            Annotated[str, Field(max_length=200)],
-            Annotated[list[Value], Field(max_length=500)] | RangeIn,
-        ],
-        Field(max_length=50),
-    ]
-)
-_ATTRIBUTES: TypeAdapter[dict[str, Value | None]] = TypeAdapter(
-    Annotated[
-        dict[str, Annotated[str, Field(max_length=LONGEST_TEXT)] | bool | int | float | None],
-        Field(max_length=MOST_ATTRIBUTES),
-    ]
-)
-
-
-def filters_of(text: str) -> Filters:
-    """Filters as they are sent, `""` for none.
-
-    Raises:
-        ProblemError: No JSON of that form.
-    """
-    if not text:
-        return {}
-    given = _parsed(_FILTERS, "filters", text, FILTERS)
-    return {
-        name: Range(wanted.lowest, wanted.highest)
-        if isinstance(wanted, RangeIn)
-        else [float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in wanted]
-        for name, wanted in given.items()
-    }
-
-
-def attributes_of(text: str) -> dict[str, Value | None]:
-    """Attributes as they are sent, `""` for none; `null` takes one away.
-
-    Raises:
-        ProblemError: No JSON of that form.
-    """
-    if not text:
-        return {}
-    return _parsed(_ATTRIBUTES, "attributes", text, '{"baseColour": "Blue", "price": 19.9}')
-
-
-def box_of(text: str) -> Box | None:
-    """A box as it is sent, `""` for none.
-
-    Raises:
-        ProblemError: No four numbers in order.
-    """
-    if not text:
-        return None
-    try:
-        x1, y1, x2, y2 = (float(side) for side in text.split(","))
-    except ValueError:
-        x1 = y1 = x2 = y2 = math.nan
-    if not (0 <= x1 < x2 < 1e6 and 0 <= y1 < y2 < 1e6):
-        raise ProblemError(422, "invalid-request", "box: write x1,y1,x2,y2 with x1 < x2, y1 < y2")
-    return x1, y1, x2, y2
-
-
-def _parsed(adapter: TypeAdapter[Any], name: str, text: str, example: str) -> Any:
-    """JSON text as what an adapter expects."""
-    try:
-        return adapter.validate_json(text)
-    except ValidationError as error:
-        what = error.errors()[0]["msg"]
-        message = f"{name}: {what}; write it like {example}"
-        raise ProblemError(422, "invalid-request", message) from error

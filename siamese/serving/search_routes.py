@@ -14,10 +14,10 @@ from siamese.photos import PhotoError
 from siamese.preprocessing import Box
 from siamese.products import PATH
 from siamese.serving import queries
-from siamese.serving.columns import Filters
+from siamese.serving.fields import box_of, filters_of, taste_of
 from siamese.serving.outgoing import answer_out, photo_places
 from siamese.serving.problems import ProblemError, id_of
-from siamese.serving.queries import Seen, chosen_photos, look
+from siamese.serving.queries import Seen, choice_of, known_taste, look
 from siamese.serving.schemas import (
     GARMENTS,
     Answer,
@@ -27,10 +27,9 @@ from siamese.serving.schemas import (
     FilterForm,
     FilterQuery,
     ProductId,
+    TasteText,
     Token,
     Top,
-    box_of,
-    filters_of,
     problems,
 )
 from siamese.serving.services import Served, Services
@@ -60,14 +59,17 @@ async def search_by_photo(
     filters: FilterForm = "",
     box: Annotated[BoxText, Form()] = "",
     garment: Garment = queries.WHOLE,
+    taste: Annotated[TasteText, Form()] = "",
 ) -> Answer:
     """Which product does the photo show? Nothing of the photo is kept unless the shop says so."""
-    goods, wanted, part = services.shop.goods, filters_of(filters), box_of(box)
+    goods, part = services.shop.goods, box_of(box)
+    person = known_taste(goods, taste_of(taste))
+    choice = choice_of(goods, filters_of(filters), person)
     content = await photo.read()
-    chosen = chosen_photos(goods, wanted)
     seen = await services.in_thread(_seen, services, goods, content, part, garment)
-    found = await services.ask(queries.Query(goods, top, seen.pixels, None, chosen))
-    return answer_out(goods, found, _considered(goods, wanted), id_of(request), seen)
+    asked = queries.Query(goods, top, seen.pixels, None, choice.photos, person)
+    found = await services.ask(asked)
+    return answer_out(goods, found, choice.products, id_of(request), seen)
 
 
 @router.get("/search", responses=problems(410))
@@ -77,14 +79,19 @@ async def search_again(
     query: Annotated[Token, Query()],
     top: Annotated[Top, Query()] = 20,
     filters: FilterQuery = "",
+    taste: Annotated[TasteText, Query()] = "",
 ) -> Answer:
-    """Ask again for what an earlier answer's `query` stands for, as a link does."""
-    goods, wanted = services.shop.goods, filters_of(filters)
+    """Ask again for what an earlier answer's `query` stands for, as a link does.
+
+    With a `taste`, likes move the query and dislikes are not shown; its token stays the same.
+    """
+    goods = services.shop.goods
+    person = known_taste(goods, taste_of(taste))
+    choice = choice_of(goods, filters_of(filters), person)
     size = goods.checkpoint.embedding_size
     embedding = embedding_of(query, goods.checkpoint.fingerprint, size)
-    chosen = chosen_photos(goods, wanted)
-    found = await services.ask(queries.Query(goods, top, None, embedding, chosen))
-    return answer_out(goods, found, _considered(goods, wanted), id_of(request))
+    found = await services.ask(queries.Query(goods, top, None, embedding, choice.photos, person))
+    return answer_out(goods, found, choice.products, id_of(request))
 
 
 @router.get("/similar/{product_id:path}", responses=problems(404))
@@ -96,15 +103,14 @@ async def similar(
     filters: FilterQuery = "",
 ) -> Answer:
     """Products like one of the catalog, without it."""
-    goods, wanted = services.shop.goods, filters_of(filters)
+    goods = services.shop.goods
     place = queries.place_of(goods, product_id)
     if place is None:
         raise unknown_product()
-    chosen = chosen_photos(goods, wanted, but=product_id)
-    asked = queries.Query(goods, top, None, goods.snapshot.means[place], chosen)
+    choice = choice_of(goods, filters_of(filters), but=product_id)
+    asked = queries.Query(goods, top, None, goods.snapshot.means[place], choice.photos)
     found = await services.ask(asked)
-    considered = int((goods.columns.mask(wanted).sum()) - goods.columns.mask(wanted)[place])
-    return answer_out(goods, found, considered, id_of(request))
+    return answer_out(goods, found, choice.products, id_of(request))
 
 
 @router.post("/explain", responses=problems(404, 413, 415))
@@ -153,11 +159,6 @@ def _seen(services: Services, goods: Goods, content: bytes, box: Box | None, gar
     if services.uploads.wanted:
         services.uploads.keep(as_stored(content, limit))
     return seen
-
-
-def _considered(goods: Goods, filters: Filters) -> int:
-    """How many products are ranked."""
-    return int(goods.columns.mask(filters).sum())
 
 
 def _explained(

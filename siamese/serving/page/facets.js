@@ -61,9 +61,9 @@ function withColumn(filters, name, wanted) {
   return next;
 }
 
-// A chip for each filter that is on; pressing it takes the filter away.
-export function drawChosen(filters, change) {
-  const chips = [];
+// A chip for each filter that is on, and for others (text, what removes it); pressing one removes it.
+export function drawChosen(filters, change, others) {
+  const chips = others.map(([text, remove]) => make("button", { type: "button", text: `${text} ✕`, "aria-label": `Remove ${text}`, onclick: remove }));
   for (const [name, wanted] of Object.entries(filters)) {
     const ends = Array.isArray(wanted) ? null : `${wanted.lowest ?? "…"} to ${wanted.highest ?? "…"}`;
     for (const value of ends === null ? wanted : [ends]) {
@@ -71,6 +71,6 @@ export function drawChosen(filters, change) {
       chips.push(make("button", { type: "button", text: `${title(name)}: ${shown(value)} ✕`, "aria-label": `Remove filter ${readable(name)} ${shown(value)}`, onclick: () => change(withColumn(filters, name, rest)) }));
     }
   }
-  if (chips.length > 1) chips.push(make("button", { type: "button", text: "Clear all filters", onclick: () => change({}) }));
+  if (chips.length - others.length > 1) chips.push(make("button", { type: "button", text: "Clear all filters", onclick: () => change({}) }));
   $("chosen").replaceChildren(...chips);
 }

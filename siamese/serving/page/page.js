@@ -3,21 +3,25 @@
 import { $, announce, ask, make, picture, shrunk } from "./common.js";
 import { drawChosen, drawFacets } from "./facets.js";
 import { listen, offer, setBox, show } from "./photo.js";
-import { card, closeDialog, detail, explain, nameOf, skeletons } from "./results.js";
+import { card, closeDialog, detail, explain, nameOf, skeletons, suggest } from "./results.js";
 
 const photos = new Map(); // by history entry: what a link cannot carry { blob, box, garments }
-const EMPTY = { query: null, like: null, filters: {}, top: 20 };
+const EMPTY = { query: null, like: null, filters: {}, likes: [], dislikes: [], top: 20 };
 let state = { ...EMPTY };
 let photo = null; // of the query that is shown, if it is known
 let next = null; // cursor of the catalog's next page
 let running = null; // what is being loaded; a newer question ends it
 let about = { title: "Siamese", captions: [], products: 0, finds_garments: false };
 
+const hasTaste = (wanted) => wanted.likes.length + wanted.dislikes.length > 0;
+const tasteOf = ({ likes, dislikes }) => JSON.stringify({ likes, dislikes });
+
 function addressOf(wanted) {
   const parts = new URLSearchParams();
   if (wanted.query) parts.set("q", wanted.query);
   if (wanted.like) parts.set("like", wanted.like);
   if (Object.keys(wanted.filters).length) parts.set("f", JSON.stringify(wanted.filters));
+  if (hasTaste(wanted)) parts.set("t", tasteOf(wanted));
   if (wanted.top !== EMPTY.top) parts.set("n", String(wanted.top));
   const text = parts.toString();
   return text ? `/?${text}` : "/";
@@ -25,13 +29,19 @@ function addressOf(wanted) {
 
 function stateOf(address) {
   const parts = new URLSearchParams(address);
-  let filters = {};
-  try {
-    const given = JSON.parse(parts.get("f") ?? "{}");
-    if (given && typeof given === "object" && !Array.isArray(given)) filters = given;
-  } catch { /* a damaged link: without filters */ }
+  const filters = objectOf(parts.get("f")), taste = objectOf(parts.get("t"));
+  const names = (value) => (Array.isArray(value) ? value.map(String) : []);
   const top = Math.min(100, Math.max(1, Number(parts.get("n")) || EMPTY.top));
-  return { query: parts.get("q"), like: parts.get("like"), filters, top };
+  return { query: parts.get("q"), like: parts.get("like"), filters, likes: names(taste.likes), dislikes: names(taste.dislikes), top };
+}
+
+// JSON from a link; a damaged one says nothing.
+function objectOf(text) {
+  try {
+    const given = JSON.parse(text ?? "{}");
+    if (given && typeof given === "object" && !Array.isArray(given)) return given;
+  } catch { /* as if it were not there */ }
+  return {};
 }
 
 function remember(wanted, seen) {
@@ -62,13 +72,15 @@ async function load(work, again) {
 }
 
 function searchPhoto(blob, box = null, garment = "auto") {
-  const asked = { ...state, query: null, like: null };
+  const kept = photo?.blob === blob ? state : { ...state, likes: [], dislikes: [] };
+  const asked = { ...kept, query: null, like: null };
   showPhoto({ blob, box, garments: photo?.blob === blob ? photo.garments : [] });
   load(async (signal) => {
     const form = new FormData();
     form.append("photo", blob, "photo.jpg");
     form.append("top", String(asked.top));
     form.append("filters", JSON.stringify(asked.filters));
+    if (hasTaste(asked)) form.append("taste", tasteOf(asked));
     form.append("garment", box ? "none" : garment);
     if (box) form.append("box", box.join(","));
     const answer = await ask("/v1/search", { method: "POST", body: form, signal });
@@ -107,6 +119,7 @@ function refresh() {
     const parts = new URLSearchParams({ top: String(state.top), filters: JSON.stringify(state.filters) });
     if (state.query) {
       parts.set("query", state.query);
+      if (hasTaste(state)) parts.set("taste", tasteOf(state));
       showAnswer(await ask(`/v1/search?${parts}`, { signal }));
       return;
     }
@@ -138,6 +151,7 @@ function browse(cursor = null) {
 function showAnswer(answer) {
   const fromPhoto = Boolean(state.query);
   const context = { captions: about.captions, open, scored: fromPhoto };
+  if (fromPhoto) Object.assign(context, { like: (product) => judge(product, "likes", "more"), unlike: (product) => judge(product, "dislikes", "less") });
   $("grid").replaceChildren(...answer.matches.map((match) => card(match, context)));
   $("results-heading").textContent = `${answer.matches.length} of ${answer.considered.toLocaleString("en")} products, best first`;
   const missing = fromPhoto && answer.matches.length > 0 && !answer.in_catalog;
@@ -156,7 +170,7 @@ function nothing() {
 }
 
 async function drawFilters() {
-  drawChosen(state.filters, filter);
+  drawChosen(state.filters, filter, tasteChips());
   try {
     const { facets } = await ask(`/v1/facets?filters=${encodeURIComponent(JSON.stringify(state.filters))}`);
     drawFacets(facets, state.filters, filter);
@@ -169,6 +183,24 @@ function filter(filters) {
   refresh();
 }
 
+// A customer's word on a product: it moves the query, and the shop is told.
+function judge(product, list, verdict) {
+  const other = list === "likes" ? "dislikes" : "likes";
+  const without = state[other].filter((id) => id !== product.product_id);
+  const own = [...state[list].filter((id) => id !== product.product_id), product.product_id].slice(-20);
+  tellShop(product, verdict).catch(() => {});
+  remember({ ...state, [list]: own, [other]: without }, photo);
+  refresh();
+}
+
+function tasteChips() {
+  const chip = (list, words) => state[list].map((id) => [`${words} ${id}`, () => {
+    remember({ ...state, [list]: state[list].filter((each) => each !== id) }, photo);
+    refresh();
+  }]);
+  return [...chip("likes", "More like"), ...chip("dislikes", "Not")];
+}
+
 function open(product) {
   detail(product, { captions: about.captions, actions, scored: Boolean(state.query) });
 }
@@ -176,6 +208,9 @@ function open(product) {
 // What can be asked about a product.
 function actions(product) {
   const offered = [["Show similar", () => { closeDialog(); remember({ ...state, query: null, like: product.product_id }, null); refresh(); scrollToResults(); }]];
+  const name = encodeURIComponent(product.product_id), context = { captions: about.captions, open };
+  if (about.has_variants) offered.push(["Other colours", () => suggest("Other colours", `/v1/variants/${name}`, context)]);
+  if (about.has_complements) offered.push(["Goes with it", () => suggest("Goes with it", `/v1/complements/${name}`, context)]);
   if (state.query && photo) offered.push(["Why this product?", (_, name) => explain(product, name, photo.blob, photo.box)]);
   if (state.query) {
     offered.push(["This is it", () => say(product, "right")], ["This is not it", () => say(product, "wrong")]);
@@ -183,11 +218,15 @@ function actions(product) {
   return offered;
 }
 
+function tellShop(product, verdict) {
+  const body = JSON.stringify({ product_id: product.product_id, verdict, query: state.query });
+  return ask("/v1/feedback", { method: "POST", body, headers: { "Content-Type": "application/json" } });
+}
+
 async function say(product, verdict) {
   closeDialog();
-  const body = JSON.stringify({ product_id: product.product_id, verdict, query: state.query });
   try {
-    await ask("/v1/feedback", { method: "POST", body, headers: { "Content-Type": "application/json" } });
+    await tellShop(product, verdict);
     tell("Thank you. The shop has been told.");
   } catch (problem) {
     tell(problem.message);

@@ -23,7 +23,7 @@ function score(match) {
     make("meter", { min: 0, max: 1, value: match.probability, "aria-hidden": "true" }));
 }
 
-// A card; `about.open(product)` shows its dialog.
+// A card; `about.open(product)` shows its dialog, `about.like` and `about.unlike` are optional.
 export function card(product, about) {
   const name = nameOf(product, about.captions);
   const facts = factsOf(product, about.captions);
@@ -36,7 +36,10 @@ export function card(product, about) {
       make("div", { class: "text" },
         make("h3", { text: name }),
         facts ? make("p", { class: "facts", text: facts }) : null,
-        ranked ? score(product) : null)));
+        ranked ? score(product) : null),
+      about.like ? make("div", { class: "row" },
+        make("button", { type: "button", text: "More like this", "aria-label": `More like ${name}`, onclick: () => about.like(product) }),
+        make("button", { type: "button", text: "Not this", "aria-label": `Not ${name}`, onclick: () => about.unlike(product) })) : null));
 }
 
 export function skeletons(count) {
@@ -71,6 +74,23 @@ export function detail(product, about) {
   openDialog(name, make("div", { class: "detail" },
     picture(sized(product.thumbnail, 640), name),
     make("div", {}, facts, about.scored && "probability" in product ? score(product) : null, actions)));
+}
+
+// Products that go with one, as cards in the dialog; `because` says why each was chosen.
+export async function suggest(heading, address, about) {
+  openDialog(heading, make("p", { text: "Looking…" }));
+  try {
+    const { suggestions } = await ask(address);
+    const cards = suggestions.map((product) => {
+      const item = card(product, { captions: about.captions, open: about.open });
+      item.querySelector(".text").prepend(make("p", { class: "other", text: product.why }));
+      return item;
+    });
+    openDialog(heading, cards.length ? make("ol", { class: "grid" }, ...cards) : make("p", { text: "The shop has none." }));
+    announce(`${cards.length} products`);
+  } catch (problem) {
+    openDialog(heading, make("p", { class: "error", role: "alert", text: problem.message }));
+  }
 }
 
 export const closeDialog = () => $("dialog").close();

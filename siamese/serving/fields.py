@@ -1,0 +1,108 @@
+"""Fields that are sent as text → what they mean, or one clear problem."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from siamese.preprocessing import Box
+from siamese.recommend.taste import Taste, TasteError, taste_from
+from siamese.serving.columns import Filters, Range
+from siamese.serving.problems import ProblemError
+from siamese.serving.schemas import (
+    FILTERS,
+    LONGEST_TEXT,
+    MOST_ATTRIBUTES,
+    TASTE,
+    RangeIn,
+    Value,
+)
+
+_FILTERS: TypeAdapter[dict[str, list[Value] | RangeIn]] = TypeAdapter(
+    Annotated[
+        dict[
+            Annotated[str, Field(max_length=200)],
+            Annotated[list[Value], Field(max_length=500)] | RangeIn,
+        ],
+        Field(max_length=50),
+    ]
+)
+_ATTRIBUTES: TypeAdapter[dict[str, Value | None]] = TypeAdapter(
+    Annotated[
+        dict[str, Annotated[str, Field(max_length=LONGEST_TEXT)] | bool | int | float | None],
+        Field(max_length=MOST_ATTRIBUTES),
+    ]
+)
+
+
+def filters_of(text: str) -> Filters:
+    """Filters as they are sent, `""` for none.
+
+    Raises:
+        ProblemError: No JSON of that form.
+    """
+    if not text:
+        return {}
+    given = _parsed(_FILTERS, "filters", text, FILTERS)
+    return {
+        name: Range(wanted.lowest, wanted.highest)
+        if isinstance(wanted, RangeIn)
+        else [float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in wanted]
+        for name, wanted in given.items()
+    }
+
+
+def attributes_of(text: str) -> dict[str, Value | None]:
+    """Attributes as they are sent, `""` for none; `null` takes one away.
+
+    Raises:
+        ProblemError: No JSON of that form.
+    """
+    if not text:
+        return {}
+    return _parsed(_ATTRIBUTES, "attributes", text, '{"baseColour": "Blue", "price": 19.9}')
+
+
+def taste_of(text: str) -> Taste:
+    """A person's profile as it is sent, `""` for none.
+
+    Raises:
+        ProblemError: No JSON of that form.
+    """
+    if not text:
+        return Taste()
+    try:
+        return taste_from(json.loads(text))
+    except (TasteError, ValueError, RecursionError) as error:
+        message = f"taste: {error}; write it like {TASTE}"
+        raise ProblemError(422, "invalid-request", message) from error
+
+
+def box_of(text: str) -> Box | None:
+    """A box as it is sent, `""` for none.
+
+    Raises:
+        ProblemError: No four numbers in order.
+    """
+    if not text:
+        return None
+    try:
+        x1, y1, x2, y2 = (float(side) for side in text.split(","))
+    except ValueError:
+        x1 = y1 = x2 = y2 = math.nan
+    if not (0 <= x1 < x2 < 1e6 and 0 <= y1 < y2 < 1e6):
+        raise ProblemError(422, "invalid-request", "box: write x1,y1,x2,y2 with x1 < x2, y1 < y2")
+    return x1, y1, x2, y2
+
+
+def _parsed(adapter: TypeAdapter[Any], name: str, text: str, example: str) -> Any:
+    """JSON text as what an adapter expects."""
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as error:
+        what = error.errors()[0]["msg"]
+        message = f"{name}: {what}; write it like {example}"
+        raise ProblemError(422, "invalid-request", message) from error
