@@ -13,17 +13,20 @@ from helpers_catalog import MADE_BY, SIZE, draw_photo, save_checkpoint, unit_vec
 
 import infer
 from siamese.attributes.label_table import read_labels
+from siamese.attributes.tagger import load_tagger
 from siamese.catalog import Catalog, CatalogError, Product
 from siamese.checkpoint import load_checkpoint
 from siamese.finder import Finder
 from siamese.labels import UNKNOWN
-from siamese.recommend.candidates import candidates_of, medoids
+from siamese.recommend.candidates import Candidates, candidates_of, medoids
 from siamese.recommend.complements import RULES, complements, learn_companions
+from siamese.recommend.narrowing import Kinds, NarrowingFinder
 from siamese.recommend.personal import PersonalFinder, rocchio
 from siamese.recommend.taste import Taste, TasteError, read_taste, taste_from
 from siamese.recommend.variants import variants
 from siamese.recommend.variety import vary
 
+Call = Callable[..., tuple[int, str, str]]
 COLOURS = ("Black", "Blue", "Yellow")
 
 
@@ -263,6 +266,41 @@ def _match(catalog: Catalog, name: str) -> Any:
     return Row
 
 
+def test_the_nearest_candidate_of_the_category_says_the_kind() -> None:
+    """The second query's category is none of them, so all candidates are compared."""
+    vectors = np.eye(3, dtype=np.float32)
+    found = Candidates(("a", "b", "c"), ("1", "2", "3"), vectors, *[np.ones(3)] * 3)
+    kinds = Kinds(1, found, np.array(["x", "x", "y"], dtype=object))
+    query = np.array([[0.1, 0.2, 0.9]], np.float32)
+    assert kinds.nearest(query, ["x"]).tolist() == [1]
+    assert kinds.nearest(query, ["unheard of"]).tolist() == [2]
+    assert kinds.nearest(np.repeat(query, 2, 0), ["x", "y"]).tolist() == [1, 2]
+
+
+def test_a_narrowed_search_ranks_the_kind_alone_and_a_filter_comes_before_it(
+    call: Call, shop: Path, tmp_path: Path
+) -> None:
+    tagger = tmp_path / "tagger.safetensors"
+    words = [*places(shop), "--tagger", str(tagger), "--input", "embedding"]
+    assert infer.main(["tagger", "train", *words, "--columns", "subCategory", "baseColour"]) == 0
+    finder = Finder(load_checkpoint(shop / "model.safetensors"), f"{shop}/catalog")
+    narrowing = NarrowingFinder(finder, load_tagger(tagger), label="baseColour")
+    query = torch.from_numpy(finder.catalog.snapshot().means[2:3])
+    (ranking,) = narrowing.rank_embeddings(query, 30)
+    kind = int(narrowing.kinds(finder.catalog.snapshot(), query)[0])
+    assert {match.attributes["baseColour"] for match in ranking.matches} == {COLOURS[kind]}
+    assert len(ranking.matches) == 10
+    elsewhere = f"baseColour != '{COLOURS[kind]}'"
+    assert len(narrowing.rank_embeddings(query, 30, elsewhere)[0].matches) == 20
+    status, out, _ = call("search", shop / "photos" / "02.png", "--json", "--narrow", tagger)
+    assert status == 0
+    assert len(colours(out)) == 20  # all are shirts for men
+    words[-1] = "features"
+    assert infer.main(["tagger", "train", *words, "--columns", "subCategory"]) == 0
+    status, _, err = call("search", shop / "photos" / "02.png", "--narrow", tagger)
+    assert (status, "narrowing needs a tagger of subCategory" in err) == (1, True)
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty photos in three colours, and a catalog of them."""
@@ -281,9 +319,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def places(folder: Path) -> list[str]:
     return ["--catalog", f"{folder}/catalog", "--checkpoint", f"{folder}/model.safetensors"]
-
-
-Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

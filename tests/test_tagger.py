@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from siamese.attributes.confusion import confusion_counts, draw_confusion
 from siamese.attributes.filling import fill, missing
 from siamese.attributes.held_out import held_out
 from siamese.attributes.label_table import read_labels
+from siamese.attributes.one_pass import embed_and_tag
 from siamese.attributes.tagger import (
     Column,
     Tag,
@@ -181,6 +183,24 @@ def test_without_its_neck_an_encoder_gives_its_pooled_features(tmp_path: Path) -
         ).detach(),
         checkpoint.embed_pixels(pixels),
     )
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("kind", ["features", "embedding"])
+def test_one_pass_says_what_two_passes_say(tmp_path: Path, kind: str, flip: bool) -> None:
+    checkpoint = load_checkpoint(save_checkpoint(tmp_path / "model.safetensors"))
+    encoder = checkpoint.encoder
+    encoder.config = replace(encoder.config, flip_average=flip)
+    torch.manual_seed(3)
+    columns = (Column("gender", GENDERS, {}),)
+    tagger = Tagger(TaggerCard(columns, 16, kind, "softmax", checkpoint.fingerprint))  # type: ignore[arg-type]
+    pixels = np.random.default_rng(4).integers(0, 255, (3, 48, 32, 3), np.uint8)
+    embeddings, tags = embed_and_tag(checkpoint, tagger, pixels)
+    torch.testing.assert_close(embeddings, checkpoint.embed_pixels(pixels))
+    assert tags == tagger.tags(tagger.reader(checkpoint).embed_pixels(pixels))
+    checkpoint = load_checkpoint(save_checkpoint(tmp_path / "other.safetensors", seed=1))
+    with pytest.raises(TaggerError, match="another encoder"):
+        embed_and_tag(checkpoint, tagger, pixels)
 
 
 def test_products_held_out_are_a_fifth_and_those_with_one_photo_stay_together() -> None:

@@ -57,6 +57,17 @@ def read_labels(
     snapshot = catalog.snapshot()
     products = chosen_products(snapshot, where)
     names = list(columns) if columns is not None else default_columns(snapshot, products)
+    if not names:
+        raise CatalogError(f"{catalog.uri}: has no column of labels; add one with update --set")
+    return table_of(snapshot, names, products)
+
+
+def table_of(snapshot: Snapshot, names: Sequence[str], products: np.ndarray) -> LabelTable:
+    """The labels of these columns and products, int64 places of them.
+
+    Raises:
+        CatalogError: A column is unknown.
+    """
     codes, values = [], []
     for name in names:
         column = column_of(snapshot, name, products)
@@ -64,8 +75,6 @@ def read_labels(
         place = {value: number for number, value in enumerate(known)}
         codes.append([UNKNOWN if value is None else place[value] for value in column])
         values.append(tuple(known))
-    if not names:
-        raise CatalogError(f"{catalog.uri}: has no column of labels; add one with update --set")
     return LabelTable(
         [snapshot.product_ids[number] for number in products],
         snapshot.means[products],

@@ -9,8 +9,8 @@ from siamese import arguments as basic
 from siamese.recommend.defaults import CATEGORY, DIFFERENT, LABEL, SAME
 
 
-def add_taste(parser: argparse.ArgumentParser, variety: bool = True) -> None:
-    """A person's taste, and how much variety a list shall have."""
+def add_taste(parser: argparse.ArgumentParser, of_search: bool = True) -> None:
+    """A person's taste; of a search also what else decides which products it shows."""
     group = parser.add_argument_group("personal taste")
     group.add_argument(
         "--taste",
@@ -27,7 +27,13 @@ def add_taste(parser: argparse.ArgumentParser, variety: bool = True) -> None:
         group.add_argument(
             f"--{name}", nargs="+", default=[], action="extend", metavar=word, help=meaning
         )
-    if variety:
+    if of_search:
+        parser.add_argument(
+            "--narrow",
+            metavar="TAGGER",
+            help="rank only products of the kind that the photo seems to show: its subCategory "
+            "by this tagger of embeddings, then the nearest candidate of gender+articleType",
+        )
         group.add_argument(
             "--variety",
             type=basic.share,
@@ -65,7 +71,7 @@ def add_suggestions(commands: Any, common: argparse.ArgumentParser) -> None:
     candidates.add_argument("--label", default=LABEL, help="a column, or several joined by +")
     candidates.add_argument("--where", help="only these products")
     for shown in (variants, complements):
-        add_taste(shown, variety=False)
+        add_taste(shown, of_search=False)
         shown.add_argument("--sheet", type=basic.picture, help="PNG or JPEG to draw them on")
     for shown in (variants, complements, candidates):
         shown.add_argument("--json", action="store_true")

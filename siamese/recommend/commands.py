@@ -28,7 +28,17 @@ COLUMNS = 10  # of a picture
 
 
 def personal(finder: Finder, arguments: Namespace) -> Finder:
-    """The finder for the person that the arguments describe; the same one if they say nothing."""
+    """The finder for the person that the arguments describe; the same one if they say nothing.
+
+    Raises:
+        TaggerError: The tagger to narrow with cannot be used.
+        TasteError, CatalogError: See `taste_of`.
+    """
+    if arguments.narrow is not None:
+        from siamese.attributes.tagger import load_tagger
+        from siamese.recommend.narrowing import NarrowingFinder
+
+        finder = NarrowingFinder(finder, load_tagger(arguments.narrow))
     taste = taste_of(arguments, finder.catalog)
     if not taste and not arguments.variety:
         return finder

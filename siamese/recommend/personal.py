@@ -31,7 +31,7 @@ class PersonalFinder(Finder):
     variety change the order alone.
 
     Args:
-        finder: Checkpoint, catalog and ways of ranking.
+        finder: Ranks for everybody, and is asked with the moved query.
         taste: The person's profile.
         variety: From 0 (the most alike first) to 1 (each as different from those before it as
             can be); see `siamese.recommend.variety`.
@@ -39,6 +39,7 @@ class PersonalFinder(Finder):
 
     def __init__(self, finder: Finder, taste: Taste, variety: float = 0.0) -> None:
         super().__init__(finder.checkpoint, finder.catalog, finder.product_score, finder.rerank)
+        self.finder = finder
         self.taste = taste
         self.variety = variety
 
@@ -66,9 +67,9 @@ class PersonalFinder(Finder):
             torch.from_numpy(embeddings_of(snapshot, self.taste.dislikes)),
         )
         if not self.taste.prefer and not self.variety:
-            return super().rank_in(snapshot, moved, top, chosen, names)
+            return self.finder.rank_in(snapshot, moved, top, chosen, names)
         considered = max(CANDIDATES, POOL * top)
-        rankings = super().rank_in(snapshot, moved, considered, chosen, names)
+        rankings = self.finder.rank_in(snapshot, moved, considered, chosen, names)
         return [reordered(r, snapshot, self.taste, top, self.variety) for r in rankings]
 
 
