@@ -171,7 +171,7 @@ def times(finder: Finder, tagger: Tagger, narrow: Tagger, photos: Sequence[str])
     embedded = {photo: finder.checkpoint.embed([photo]) for photo in photos}
 
     def everything(photo: str) -> object:
-        pixels = finder.checkpoint.preprocessing.read(photo)[None]
+        pixels = np.stack([finder.checkpoint.preprocessing.read(photo)])
         embedding, tags = embed_and_tag(finder.checkpoint, tagger, pixels)
         (ranking,) = personal.rank_embeddings(embedding, TOP)
         return tags, ranking, elected(ranking.matches)
