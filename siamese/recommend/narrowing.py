@@ -1,7 +1,7 @@
 """System 4's two steps for an unknown photo: its category, then the nearest candidate's kind.
 
-An option, not the default: it saves milliseconds of the ranking and is less often right than ranking
-everything or asking a tagger (benchmarks/unknown_photo.py).
+An option, not the default: it saves milliseconds of the ranking, and is less often right than
+ranking everything or asking a tagger (benchmarks/unknown_photo.py).
 
 Shapes: Q queries, G kinds, M catalog photos, D embedding size.
 """
