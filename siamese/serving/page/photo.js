@@ -125,9 +125,10 @@ $("box").addEventListener("keydown", (event) => {
 
 // A button for each garment that was found, and one for the whole photo.
 export function offer(garments, box, choose) {
-  const same = (one, other) => one && other && Math.abs(one[0] - other[0]) + Math.abs(one[3] - other[3]) < 0.15 * (one[3] - one[1]);
+  const same = (one, other) => one && other && one.every((side, place) => Math.abs(side - other[place]) < 1.5);
   const kinds = { upper: "Top", lower: "Bottom", full: "Dress", shoes: "Shoes", bag: "Bag" };
   const choices = garments.filter(({ group }) => group in kinds).map((garment) => [kinds[garment.group], garment.box]);
-  $("garments").replaceChildren(...[...choices, ["Whole photo", null]].map(([name, part]) =>
-    make("button", { type: "button", text: name, "aria-pressed": String(part ? Boolean(same(part, box)) : !box), onclick: () => choose(part) })));
+  const pressed = choices.findIndex(([, part]) => same(part, box));
+  $("garments").replaceChildren(...[...choices, ["Whole photo", null]].map(([name, part], place) =>
+    make("button", { type: "button", text: name, "aria-pressed": String(part ? place === pressed : !box), onclick: () => choose(part) })));
 }

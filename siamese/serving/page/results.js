@@ -38,8 +38,8 @@ export function card(product, about) {
         facts ? make("p", { class: "facts", text: facts }) : null,
         ranked ? score(product) : null),
       about.like ? make("div", { class: "row" },
-        make("button", { type: "button", text: "More like this", "aria-label": `More like ${name}`, onclick: () => about.like(product) }),
-        make("button", { type: "button", text: "Not this", "aria-label": `Not ${name}`, onclick: () => about.unlike(product) })) : null));
+        make("button", { type: "button", text: "♥ Like", "aria-label": `More like ${name}`, onclick: () => about.like(product) }),
+        make("button", { type: "button", text: "✕ Not this", "aria-label": `Not this: ${name}`, onclick: () => about.unlike(product) })) : null));
 }
 
 export function skeletons(count) {
