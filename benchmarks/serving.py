@@ -196,7 +196,7 @@ def load(server: Server, body: bytes, clients: int, seconds: float, most: int = 
                 statuses[answer.status] = statuses.get(answer.status, 0) + 1
                 if answer.status == 200:
                     taken.append(time.perf_counter() - start)
-            if answer.status == 429:  # a client that is told to wait, waits
+            if answer.status == 429:  # impatient: asks again after a tenth of the time it was told
                 time.sleep(float(answer.headers["Retry-After"]) * 0.1)
         connection.close()
 
