@@ -219,7 +219,7 @@ def test_likes_and_dislikes_change_the_answer_and_can_be_taken_back(
     page.wait_for_selector(f".card[data-id='{first[0]}']", state="detached")
     idle(page)
     assert set(ids(page)) == set(first[1:])
-    page.click(f".card[data-id='{last}'] >> text=Like")
+    page.click(f".card[data-id='{last}'] >> text=♥ Like")
     page.wait_for_selector(f"#chosen >> text=More like {last}")
     idle(page)
     assert ids(page).index(last) < len(first) - 2
