@@ -9,6 +9,12 @@ uv run infer.py update 4711 new.jpg
 uv run infer.py remove 4711
 uv run infer.py list --where "price < 20"
 uv run infer.py evaluate manifest.csv
+uv run infer.py search person.jpg --never baseColour=Yellow --like 4711 --variety 0.3
+uv run infer.py variants 4711                                    # the same in other colours
+uv run infer.py complements 4711                                 # what goes with it
+uv run infer.py candidates                                       # the medoid of each kind
+uv run infer.py tagger train --columns gender season usage       # then evaluate, apply, predict
+uv run infer.py flag train isFragile                             # any column from all that is known
 uv run infer.py serve                                            # a page and an API
 """
 

@@ -184,6 +184,10 @@ def times(finder: Finder, tagger: Tagger, narrow: Tagger, photos: Sequence[str])
         "everything: embed, labels, rank with taste and variety, vote": everything,
     }
     rows = []
+    start, worked = time.perf_counter(), time.process_time()
+    two_steps.kinds_of(finder.catalog.snapshot())
+    once, own = (time.perf_counter() - start) * 1e3, (time.process_time() - worked) * 1e3
+    rows.append(("medoids of all kinds, once per change", f"{once:.1f}", "-", f"{own:.1f}"))
     for name, step in steps.items():
         seconds, busy = [], []
         for photo in photos:

@@ -280,8 +280,10 @@ class Catalog:
         Raises:
             CatalogError: As in `set_attributes`.
         """
+        ids = list(changes)
+        if not ids:
+            return
         with one_writer(self.uri):
-            ids = list(changes)
             self._check_known(ids)
             nothing = np.zeros((0, self.embedding_size), np.float32)
             products = [Product(name, (), nothing, changes[name]) for name in ids]
@@ -294,8 +296,7 @@ class Catalog:
                 rows = rows.filter(pc.is_in(rows[PRODUCT], pa.array(ids, pa.string())))
             rows = with_attributes(rows, changes, types)
             merge = self._table.merge_insert(KEY).when_matched_update_all()
-            if ids:
-                self._write(lambda: merge.execute(rows))
+            self._write(lambda: merge.execute(rows))
 
     def remove(self, product_ids: Sequence[str]) -> None:
         """Take products out with all their photos, in one commit.

@@ -161,6 +161,30 @@ def test_attributes_change_without_photos(tmp_path: Path) -> None:
         catalog.set_attributes(["x"], {"price": 1})
 
 
+def test_each_of_many_products_gets_its_own_attributes_in_one_commit(tmp_path: Path) -> None:
+    """More than one condition on ids can hold."""
+    count = 1200
+    catalog = new_catalog(tmp_path / "c", *(product(f"{n:04}", price=n) for n in range(count + 1)))
+    before = catalog.version
+    catalog.set_each({f"{n:04}": {"price": None, "size": f"S{n}"} for n in range(count)})
+    assert catalog.version <= before + 2  # a new column is a commit of its own
+    found = catalog.products()
+    assert found["size"].tolist()[:count] == [f"S{n}" for n in range(count)]
+    assert found["price"].notna().sum() == 1
+    catalog.set_each({})
+    with pytest.raises(CatalogError, match="has no product x, nothing was changed"):
+        catalog.set_each({"x": {"size": "M"}, "0001": {"size": "M"}})
+    assert ids(catalog, "size = 'M'") == []
+
+
+def test_a_value_that_somebody_sets_is_no_longer_marked_as_predicted(tmp_path: Path) -> None:
+    catalog = new_catalog(tmp_path / "c", product("a"), product("b"))
+    catalog.set_attributes(["a", "b"], {"size": "M", "size_predicted": 0.8})
+    catalog.set_attributes(["a"], {"size": "L"})
+    catalog.update([product("b", size="S")])
+    assert ids(catalog, "size_predicted IS NULL") == ["a", "b"]
+
+
 def test_later_attributes_get_columns_with_nulls_before(tmp_path: Path) -> None:
     catalog = new_catalog(tmp_path / "c", product("a", colour="red"))
     catalog.add([product("b", size="M", new=True, price=9)])

@@ -7,9 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import taste  # benchmarks/taste.py
+import torch
 
 from datasets.fashion_products import read_fashion_products
 from siamese.arguments import SHIPPED
+from siamese.attributes.held_out import held_out
+from siamese.attributes.label_table import read_labels
+from siamese.attributes.tagger import TaggerCard, columns_of
+from siamese.attributes.tagger_report import tagger_report
+from siamese.attributes.tagger_training import train_tagger
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
 from siamese.commands import embedded_products
@@ -41,6 +47,17 @@ def finder(tmp_path_factory: pytest.TempPathFactory) -> Finder:
 @pytest.fixture(scope="module")
 def queries(finder: Finder) -> pd.DataFrame:
     return taste.drawn_queries(finder.catalog, QUERIES)
+
+
+def test_a_tagger_tells_the_categories_of_real_products_that_it_never_saw(finder: Finder) -> None:
+    table = read_labels(finder.catalog, ["masterCategory"])
+    test = held_out(table.product_ids, table.embeddings)
+    columns = columns_of(table.columns, table.values, {})
+    card = TaggerCard(columns, table.embeddings.shape[1], "embedding", "softmax", "")
+    tagger = train_tagger(card, table.embeddings[~test], table.labels[~test])
+    shares = tagger.probabilities(torch.from_numpy(table.embeddings[test]))[0].numpy()
+    (report,) = tagger_report(table.columns, [shares], table.labels[test]).columns
+    assert report.accuracy > max(0.9, report.most_frequent + 0.1)
 
 
 def test_a_colour_that_is_never_wanted_is_gone(finder: Finder, queries: pd.DataFrame) -> None:
