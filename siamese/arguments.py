@@ -164,6 +164,12 @@ def add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
         "--captions", nargs="+", default=(), metavar="COLUMN", help="shown below each picture"
     )
     serve.add_argument(
+        "--vote",
+        default="articleType",
+        metavar="COLUMN",
+        help="the matches elect its value; those with another are marked",
+    )
+    serve.add_argument(
         "--isolation", help="finds the garment in a photo: a file of datasets.isolation_training"
     )
     serve.add_argument(

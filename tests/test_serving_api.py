@@ -66,6 +66,25 @@ def test_the_query_of_an_answer_finds_the_same_again(client: TestClient, shop: P
     assert again.json()["photo"] is None
 
 
+def test_matches_with_another_label_than_most_are_marked(client: TestClient, shop: Path) -> None:
+    answer = search(client, photo_of(shop, "003"), top=5).json()
+    assert answer["vote"]["column"] == "articleType"
+    labels = [match["attributes"]["articleType"] for match in answer["matches"]]
+    marks = [match["not_predicted"] for match in answer["matches"]]
+    assert marks == [label != answer["vote"]["label"] for label in labels]
+    weights = [match["cosine"] for match in answer["matches"]]
+    own = sum(w for w, mark in zip(weights, marks, strict=True) if not mark)
+    assert answer["vote"]["share"] == pytest.approx(own / sum(weights), abs=1e-3)
+    assert 0 < sum(marks) < 5
+
+
+def test_a_shop_without_the_column_holds_no_vote(shop: Path) -> None:
+    with client_of(shop, vote="size") as client:
+        answer = search(client, photo_of(shop, "003")).json()
+    assert answer["vote"] is None
+    assert not any(match["not_predicted"] for match in answer["matches"])
+
+
 def test_filters_choose_what_is_ranked(client: TestClient, shop: Path) -> None:
     filters = {"articleType": ["It's"], "price": {"lowest": 2, "highest": 6.5}}
     answer = search(client, photo_of(shop, "000"), filters=filters)

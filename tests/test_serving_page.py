@@ -81,6 +81,11 @@ def test_a_photo_finds_its_product_and_every_state_is_accessible(
     assert ids(page)[0] == "003"
     assert re.search(r"[Ll]ikely|Maybe", page.inner_text(".score"))
     assert "Best: Tshirts" in page.inner_text("#status")
+    assert "of the vote" in page.inner_text("#vote")
+    label = page.inner_text("#vote").split(": ")[1].split(" (")[0]
+    for card in page.query_selector_all(".card"):
+        marked = "not predicted" in card.inner_text()
+        assert marked == (card.query_selector("h3").inner_text() != label)
     assert visited.accessible() == []
     page.click(".card .picture")
     page.wait_for_selector("dialog[open] dl")

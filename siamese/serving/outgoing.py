@@ -10,7 +10,8 @@ import numpy as np
 from siamese.explanation_sheet import in_words
 from siamese.isolation import with_margin
 from siamese.output import verdict
-from siamese.products import PATH, Attribute
+from siamese.products import PATH, Attribute, whole_or_fraction
+from siamese.recommend.voting import Vote, vote
 from siamese.serving.columns import Facet
 from siamese.serving.queries import Found, Seen, place_of
 from siamese.serving.schemas import (
@@ -21,6 +22,7 @@ from siamese.serving.schemas import (
     MatchOut,
     PhotoOut,
     ProductOut,
+    VoteOut,
 )
 from siamese.serving.shop import Goods
 from siamese.serving.tokens import query_token
@@ -29,12 +31,28 @@ GRID_SIDE = 320  # of the thumbnails that answers name
 
 
 def answer_out(
-    goods: Goods, found: Found, considered: int, request_id: str, seen: Seen | None = None
+    goods: Goods,
+    found: Found,
+    considered: int,
+    request_id: str,
+    column: str | None = None,
+    seen: Seen | None = None,
 ) -> Answer:
-    """A ranking with where to find its pictures."""
+    """A ranking with where to find its pictures.
+
+    Args:
+        goods: That were asked.
+        found: The answer.
+        considered: How many products were ranked.
+        request_id: Of the request.
+        column: Whose labels the matches vote on, if any.
+        seen: What was looked at, if there was a photo.
+    """
     ranking = found.ranking
+    elected = None if column is None else vote(ranking.matches, column)
+    others = (False,) * len(ranking.matches) if elected is None else elected.not_predicted
     matches = []
-    for rank, match in enumerate(ranking.matches, 1):
+    for rank, (match, other) in enumerate(zip(ranking.matches, others, strict=True), 1):
         product = product_out(goods, match.product_id, match.path, match.attributes)
         matches.append(
             MatchOut(
@@ -43,6 +61,7 @@ def answer_out(
                 probability=match.probability,
                 likelihood=in_words(match.probability),
                 cosine=round(match.cosine, 5),
+                not_predicted=other,
             )
         )
     return Answer(
@@ -54,8 +73,15 @@ def answer_out(
         matches=matches,
         considered=considered,
         catalog_version=goods.snapshot.version,
+        vote=None if elected is None else vote_out(elected),
         photo=None if seen is None else photo_out(seen),
     )
+
+
+def vote_out(elected: Vote) -> VoteOut:
+    """The result of a vote."""
+    label = None if elected.label is None else whole_or_fraction(elected.label)
+    return VoteOut(column=elected.column, label=label, share=round(elected.share, 4))
 
 
 def photo_out(seen: Seen) -> PhotoOut:

@@ -88,6 +88,15 @@ class MatchOut(ProductOut):
     probability: float = Field(description="That it is this very product", examples=[0.83])
     likelihood: str = Field(description="The same in words", examples=["very likely this one"])
     cosine: float = Field(examples=[0.71])
+    not_predicted: bool = Field(description="Whether its label is another than the elected one")
+
+
+class VoteOut(BaseModel):
+    """The label that most of the matches have, weighted by likeness."""
+
+    column: str = Field(examples=["articleType"])
+    label: Value | None = Field(description="null if no match has one", examples=["Tshirts"])
+    share: float = Field(description="Of the vote", examples=[0.85])
 
 
 class GarmentOut(BaseModel):
@@ -118,6 +127,7 @@ class Answer(BaseModel):
     matches: list[MatchOut]
     considered: int = Field(description="Products that the filters hold for", examples=[300])
     catalog_version: int = Field(examples=[7])
+    vote: VoteOut | None = Field(None, description="null where the shop votes on no column")
     photo: PhotoOut | None = None
 
 

@@ -69,7 +69,8 @@ async def search_by_photo(
     seen = await services.in_thread(_seen, services, goods, content, part, garment)
     asked = queries.Query(goods, top, seen.pixels, None, choice.photos, person)
     found = await services.ask(asked)
-    return answer_out(goods, found, choice.products, id_of(request), seen)
+    column = services.vote_column(goods)
+    return answer_out(goods, found, choice.products, id_of(request), column, seen)
 
 
 @router.get("/search", responses=problems(410))
@@ -91,7 +92,7 @@ async def search_again(
     size = goods.checkpoint.embedding_size
     embedding = embedding_of(query, goods.checkpoint.fingerprint, size)
     found = await services.ask(queries.Query(goods, top, None, embedding, choice.photos, person))
-    return answer_out(goods, found, choice.products, id_of(request))
+    return answer_out(goods, found, choice.products, id_of(request), services.vote_column(goods))
 
 
 @router.get("/similar/{product_id:path}", responses=problems(404))
@@ -110,7 +111,7 @@ async def similar(
     choice = choice_of(goods, filters_of(filters), but=product_id)
     asked = queries.Query(goods, top, None, goods.snapshot.means[place], choice.photos)
     found = await services.ask(asked)
-    return answer_out(goods, found, choice.products, id_of(request))
+    return answer_out(goods, found, choice.products, id_of(request), services.vote_column(goods))
 
 
 @router.post("/explain", responses=problems(404, 413, 415))

@@ -91,6 +91,11 @@ class Services:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pictures, lambda: work(*args, **more))
 
+    def vote_column(self, goods: Goods) -> str | None:
+        """The column whose labels an answer's products vote on, `None` where there is none."""
+        wanted = self.settings.vote
+        return wanted if wanted in goods.columns.by_name else None
+
     def gauge(self) -> Goods:
         """Note in the metrics what is served."""
         goods = self.shop.goods

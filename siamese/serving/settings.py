@@ -30,6 +30,7 @@ class Settings:
         isolation: File of the network that finds garments, `None` to look at whole photos.
         title: Heading of the page.
         captions: Attributes below each picture; by default the catalog's first three.
+        vote: Attribute whose most frequent value among the matches is the predicted one.
         folder: Where the server writes: feedback, photos of products, uploads if they are kept.
         admin_token: Whoever knows it may change the catalog; without one nobody may.
         keep_uploads_hours: How long customers' photos are kept; 0 never writes them.
@@ -47,6 +48,7 @@ class Settings:
     isolation: str | None = None
     title: str = "Siamese"
     captions: tuple[str, ...] = ()
+    vote: str = "articleType"
     folder: str = "serving"
     admin_token: str | None = field(default=None, repr=False)
     keep_uploads_hours: float = 0.0
@@ -103,6 +105,7 @@ def settings_of(arguments: Namespace) -> Settings:
         isolation=arguments.isolation,
         title=arguments.title,
         captions=tuple(arguments.captions),
+        vote=arguments.vote,
         folder=arguments.folder,
         admin_token=_token(arguments.admin_token_file),
         keep_uploads_hours=arguments.keep_uploads,

@@ -138,7 +138,7 @@ function browse(cursor = null) {
     const page = await ask(`/v1/products?${parts}`, { signal });
     const cards = page.products.map((product) => card(product, { captions: about.captions, open }));
     $("results-heading").textContent = Object.keys(state.filters).length ? `${page.total.toLocaleString("en")} products` : "All products";
-    $("notice").hidden = true;
+    $("notice").hidden = $("vote").hidden = true;
     if (cursor) $("grid").append(...cards); else $("grid").replaceChildren(...cards);
     next = page.next;
     $("more").hidden = !next;
@@ -153,6 +153,9 @@ function showAnswer(answer) {
   const context = { captions: about.captions, open, scored: fromPhoto };
   if (fromPhoto) Object.assign(context, { like: (product) => judge(product, "likes", "more"), unlike: (product) => judge(product, "dislikes", "less") });
   $("grid").replaceChildren(...answer.matches.map((match) => card(match, context)));
+  const { vote } = answer;
+  $("vote").hidden = !(fromPhoto && vote?.label);
+  if (vote?.label) $("vote").textContent = `Most of these: ${vote.label} (${Math.round(100 * vote.share)} % of the vote). Others are marked “not predicted”.`;
   $("results-heading").textContent = `${answer.matches.length} of ${answer.considered.toLocaleString("en")} products, best first`;
   const missing = fromPhoto && answer.matches.length > 0 && !answer.in_catalog;
   $("notice").hidden = !missing;

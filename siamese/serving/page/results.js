@@ -36,7 +36,8 @@ export function card(product, about) {
       make("div", { class: "text" },
         make("h3", { text: name }),
         facts ? make("p", { class: "facts", text: facts }) : null,
-        ranked ? score(product) : null),
+        ranked ? score(product) : null,
+        product.not_predicted ? make("p", { class: "other", text: "not predicted" }) : null),
       about.like ? make("div", { class: "row" },
         make("button", { type: "button", text: "♥ Like", "aria-label": `More like ${name}`, onclick: () => about.like(product) }),
         make("button", { type: "button", text: "✕ Not this", "aria-label": `Not this: ${name}`, onclick: () => about.unlike(product) })) : null));
