@@ -62,10 +62,17 @@ def _product_faults(frame: pd.DataFrame) -> Iterable[Fault]:
 def _listing_faults(frame: pd.DataFrame) -> Iterable[Fault]:
     """The same photo where it must not be listed again."""
     yield from _in_several(frame, "path", "split", "the photo is in several splits")
-    yield from _in_several(frame, "path", "role", "the photo has several roles")
+    parts = frame["path"].where(~has_box(frame), frame["path"] + _texts(box_sides(frame)))
+    roles = frame.assign(path=parts)  # parts of one photo may well show different things
+    yield from _in_several(roles, "path", "role", "the photo has several roles")
     same = [name for name in ("path", "product_id", "role", "split", *BOX) if name in frame]
     for row in np.flatnonzero(frame.duplicated(same) & frame["path"].notna()):
         yield int(row), TABLE, "the same row is listed before"
+
+
+def _texts(boxes: np.ndarray) -> list[str]:
+    """Each row's box as text."""
+    return [str(sides) for sides in boxes.tolist()]
 
 
 def _in_several(frame: pd.DataFrame, key: str, name: str, text: str) -> Iterable[Fault]:

@@ -1,23 +1,35 @@
-"""Fashion Product Images: catalog photos of all kinds with labels; no photos of wearers."""
+"""Fashion Product Images: catalog photos of all kinds with labels; no photos of wearers.
+
+A training needs two photos of a product: the second may be a part of the only one (`parts`).
+"""
 
 import csv
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from datasets.checks import contents_of
 from datasets.layout import find_path, found_in, report_skipped
 from datasets.manifest import ManifestError, make_manifest
 from datasets.splits import split_by_product
+from siamese.boxes import BOX
+from siamese.photos import photo_size
 
 LAYOUT = "styles.csv (id, gender, masterCategory, …) and photos images/ID.jpg"
 NAME = "productDisplayName"  # the only column with free text, and the last
 MISSING = ("", "NA")
+SHOWN = (0.6, 0.95)  # share of each side of the photo that a part of it shows
 
 
 def read_fashion_products(
-    folder: str | Path, *, validation: float = 0.1, test: float = 0.1, seed: int = 0
+    folder: str | Path,
+    *,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    parts: bool = False,
 ) -> pd.DataFrame:
     """Manifest of Kaggle's "Fashion Product Images" (44,000 products; the small version too).
 
@@ -30,11 +42,14 @@ def read_fashion_products(
         folder: folder of styles.csv.
         validation: products of the validation split: a number, or a share below 1.
         test: products of the test split, likewise.
-        seed: another seed draws other products.
+        seed: another seed draws other products, and other parts.
+        parts: list each photo a second time, with a box and the role person: a part of it, which
+            stands in for the photos of people that a training compares with product photos.
 
     Returns:
-        A manifest of product photos with all labels as attributes (missing where the file says
-        nothing or NA; year as a whole number). Products that share one photo are in one split.
+        A manifest of product photos (and parts of them) with all labels as attributes (missing
+        where the file says nothing or NA; year as a whole number). Products that share one photo
+        are in one split.
 
     Raises:
         ManifestError: another layout, no photo at all, or too few products.
@@ -57,7 +72,17 @@ def read_fashion_products(
     contents = frame["path"].map(contents_of(frame["path"]))
     groups = pd.Series(contents.to_numpy(), index=frame["product_id"])
     frame = split_by_product(frame, validation=validation, test=test, seed=seed, groups=groups)
-    return make_manifest(frame)
+    return make_manifest(_with_parts(frame, seed) if parts else frame)
+
+
+def _with_parts(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The product photos, and a box within each as a photo of a person."""
+    random = np.random.default_rng(seed)
+    size = np.array([photo_size(path)[::-1] for path in frame["path"]], np.float64)
+    shown = (size * random.uniform(*SHOWN, size.shape)).round()
+    start = ((size - shown) * random.random(size.shape)).round()
+    boxes = pd.DataFrame(np.hstack([start, start + shown]), columns=list(BOX))
+    return pd.concat([frame, frame.assign(role="person", **boxes)], ignore_index=True)
 
 
 def _read_styles(path: Path) -> pd.DataFrame:

@@ -11,6 +11,21 @@ from datasets.manifest import ManifestError
 from siamese.verification import Integers
 
 
+def kinds_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
+    """Number of each photo's kind, int64 (rows,): equal where all of these columns are.
+
+    A product with an empty cell is a kind of its own.
+
+    Raises:
+        ManifestError: No such column.
+    """
+    _check(frame, names, "data.alike")
+    known = frame[list(names)].notna().all(axis=1)
+    values = frame[list(names)].astype("str").apply(tuple, axis=1)
+    keys = values.where(known, frame["product_id"])
+    return pd.factorize(keys)[0].astype(np.int64)
+
+
 def classes_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
     """Class of each photo in each column, int64 (rows, names), -1 where the cell is empty.
 
@@ -19,11 +34,9 @@ def classes_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
     Raises:
         ManifestError: No such column, or nothing in it to tell apart.
     """
+    _check(frame, names, "data.labels")
     columns = [np.empty((len(frame), 0), np.int64)]
     for name in names:
-        if name not in frame:
-            known = ", ".join(map(str, frame))
-            raise ManifestError(f"no column {name} for data.labels; the manifest has {known}")
         text = frame[name].astype("str").where(frame[name].notna())
         numbers, values = pd.factorize(text, sort=True)
         if len(values) < 2:
@@ -33,3 +46,11 @@ def classes_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
             )
         columns.append(numbers.astype(np.int64)[:, None])
     return np.concatenate(columns, axis=1)
+
+
+def _check(frame: pd.DataFrame, names: Sequence[str], setting: str) -> None:
+    """Raise for a column that is not there."""
+    for name in names:
+        if name not in frame:
+            known = ", ".join(map(str, frame))
+            raise ManifestError(f"no column {name} for {setting}; the manifest has {known}")

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.batches import Draw, DrawnPairs, PairBatches, PhotoBatches, ProductBatches
 from datasets.cache import CachedPhotos, cache_photos
-from datasets.labels import classes_of
+from datasets.labels import classes_of, kinds_of
 from datasets.lookalikes import LookAlikes, twin_numbers
 from datasets.manifest import ManifestError, describe_faults, drop_broken_photos, find_faults
 from datasets.readers import READERS
@@ -64,6 +64,9 @@ class ProductPhotos(pl.LightningDataModule):
             same. 1 never does it.
         labels: Attributes of the manifest that the network learns to tell besides, such as
             `[label]`; photos without one are left out. See `model.label_weight`.
+        alike: Attributes of the manifest, such as `[gender, articleType]`: training photos that
+            agree in all of them count as of one product, so that the embedding gathers kinds of
+            products rather than telling each from all others.
         pairs_per_product: Positive pairs, and negative pairs, drawn of each product.
         pairs_per_batch: Over all processes.
         view_strength: How much training views differ from the photo; 0 to 1.
@@ -86,6 +89,7 @@ class ProductPhotos(pl.LightningDataModule):
         persons_per_product: int = 1,
         hard_from: float = 1.0,
         labels: list[str] | None = None,
+        alike: list[str] | None = None,
         pairs_per_product: int = 10,
         pairs_per_batch: int = 32,
         view_strength: float = 1.0,
@@ -108,8 +112,10 @@ class ProductPhotos(pl.LightningDataModule):
                 "view_strength, view_light, erase, broken_limit and hard_from must be from 0 to "
                 f"1, not {', '.join(map(str, shares))}"
             )
-        if (hard_from < 1 or labels) and batches == "pairs":
-            raise UserError("data.hard_from and data.labels need data.batches: products")
+        if (hard_from < 1 or labels or alike) and batches == "pairs":
+            raise UserError(
+                "data.hard_from, data.labels and data.alike need data.batches: products"
+            )
         self.read = _reader(reader, options or {})
         self.path, self.cache = Path(path), Path(cache)
         self.batches = batches
@@ -117,7 +123,8 @@ class ProductPhotos(pl.LightningDataModule):
         self.pairs_per_product, self.pairs_per_batch = pairs_per_product, pairs_per_batch
         self.views = (view_strength, erase, view_light)
         self.hard_from = hard_from
-        self.broken_limit, self.labels, self.seed = broken_limit, labels or [], seed
+        self.labels, self.alike = labels or [], alike or []
+        self.broken_limit, self.seed = broken_limit, seed
         cores = available_cores()
         self.workers = workers if workers is not None else min(4, cores // 2 if cores > 2 else 0)
         # The pixels' size is the model's: the trainer's script sets it before `setup`.
@@ -211,6 +218,8 @@ class ProductPhotos(pl.LightningDataModule):
             views = training_views(*self.views)
             lookalikes = self._lookalikes(frame, cached)
             same = product if lookalikes is None else lookalikes.twins
+            if self.alike:
+                same = kinds_of(frame, self.alike)
             dataset = PhotoBatches(cached, same, is_person, views, classes_of(frame, self.labels))
             sampler = ProductBatches(
                 product,

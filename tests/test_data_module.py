@@ -188,9 +188,23 @@ def test_labels_reach_the_training_batches_and_the_network_learns_as_many_classe
     assert "label_loss" in trainer.callback_metrics
 
 
+def test_alike_products_count_as_one_in_the_training_batches(
+    shop: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Products with even and with odd numbers; a batch still has each of the twenty."""
+    shop["parity"] = [str(int(product[1:]) % 2) for product in shop["product_id"]]
+    data = manifest_data(shop, tmp_path, alike=["parity"], products_per_batch=20)
+    (batch,) = cast(Any, trained(data, epochs=1).train_dataloader)
+    assert len(batch.product.unique()) == 2
+    assert batch.product.bincount().tolist() == [20, 20]
+    assert int(batch.is_person.sum()) == 20
+
+
 def test_labels_need_batches_of_products(rendered: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.labels need data\.batches: products"):
+    with pytest.raises(UserError, match=r"data\.alike need data\.batches: products"):
         data_of(rendered, tmp_path, labels=["role"], batches="pairs")
+    with pytest.raises(UserError, match=r"data\.alike need data\.batches: products"):
+        data_of(rendered, tmp_path, alike=["role"], batches="pairs")
 
 
 def test_look_alikes_need_the_end_of_the_training_and_batches_of_products(

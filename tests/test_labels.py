@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from datasets.labels import classes_of
+from datasets.labels import classes_of, kinds_of
 from datasets.manifest import ManifestError
 from siamese.labels import LabelHeads
 
@@ -39,6 +39,23 @@ def test_columns_that_tell_nothing_apart_are_refused(name: str, complaint: str) 
     frame = pd.DataFrame({"type": ["a", "b"], "empty": [None, None], "one": ["x", None]})
     with pytest.raises(ManifestError, match=complaint):
         classes_of(frame, [name])
+
+
+def test_products_are_of_one_kind_where_all_columns_agree() -> None:
+    frame = pd.DataFrame(
+        {
+            "product_id": list("abcdefg"),
+            "type": ["shirt", "shirt", "shirt", "hat", None, None, "sh"],
+            "gender": ["Men", "Women", "Men", "Men", "Men", "Men", "irtMen"],
+        }
+    )
+    kinds = kinds_of(frame, ["type", "gender"])
+    assert kinds.dtype == np.int64
+    assert kinds.tolist() == [0, 1, 0, 2, 3, 4, 5]  # empty cells make a kind of one's own
+    both = pd.concat([frame, frame], ignore_index=True)  # a product's photos stay together
+    assert kinds_of(both, ["type", "gender"]).tolist() == 2 * kinds.tolist()
+    with pytest.raises(ManifestError, match=r"no column tpye for data\.alike; the manifest has"):
+        kinds_of(frame, ["tpye"])
 
 
 def test_the_loss_is_the_mean_over_attributes_of_the_mean_over_known_photos() -> None:

@@ -219,6 +219,14 @@ def test_a_photo_listed_twice_is_a_fault_only_where_it_leaks_or_repeats(
     ]
 
 
+def test_parts_of_one_photo_may_have_other_roles_than_the_whole(perfect: pd.DataFrame) -> None:
+    box = {"x1": 0, "y1": 0, "x2": 8, "y2": 8}
+    part = perfect.iloc[[0]].assign(role="person", **box)
+    assert faults_of(pd.concat([perfect, part])) == []
+    both = pd.concat([perfect, part, part.assign(role="product")])
+    assert faults_of(both) == [(7, "table", "the photo has several roles: person, product")]
+
+
 def test_a_copy_of_a_test_photo_in_train_is_found_by_its_content(perfect: pd.DataFrame) -> None:
     Path(perfect["path"][0]).write_bytes(Path(perfect["path"][4]).read_bytes())
     assert faults_of(perfect) == [

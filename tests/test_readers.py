@@ -240,6 +240,30 @@ def test_labels_are_kept_and_broken_lines_mended(
     assert_is_a_manifest(frame, tmp_path)
 
 
+def test_parts_of_the_photos_may_stand_in_for_photos_of_people(tmp_path: Path) -> None:
+    lines = [f"{number},Men,Apparel,Topwear,Shirts,Red,Fall,2012,Casual" for number in range(40)]
+    write(tmp_path / "styles.csv", "\n".join([STYLES, *lines]))
+    for number in range(40):
+        save_photo(tmp_path / "images" / f"{number}.jpg", 60, 90)
+    frame = read_fashion_products(tmp_path, parts=True)
+    whole, part = frame[frame["role"] == "product"], frame[frame["role"] == "person"]
+    assert whole["product_id"].tolist() == part["product_id"].tolist()
+    for same in ("path", "split", "articleType"):
+        assert whole[same].tolist() == part[same].tolist()
+    assert whole["x1"].isna().all()
+    shown = (part["x2"] - part["x1"]) / 60, (part["y2"] - part["y1"]) / 90
+    for share in shown:
+        assert share.between(0.58, 0.97).all()
+        assert share.nunique() > 5
+    assert (part[["x1", "y1"]] >= 0).all(axis=None)
+    assert (part["x2"] <= 60).all()
+    assert (part["y2"] <= 90).all()
+    validate(frame)
+    again = read_fashion_products(tmp_path, parts=True)
+    pd.testing.assert_frame_equal(frame, again)
+    assert not read_fashion_products(tmp_path, parts=True, seed=1)["x1"].equals(frame["x1"])
+
+
 def test_products_that_share_a_photo_share_a_split(tmp_path: Path) -> None:
     lines = [f"{number},Men,Apparel,Topwear,Shirts,Red,Fall,2012,Casual" for number in range(12)]
     write(tmp_path / "styles.csv", "\n".join([STYLES, *lines]))
