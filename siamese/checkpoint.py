@@ -25,9 +25,10 @@ from siamese.errors import UserError
 from siamese.files import replacing
 from siamese.pair_score import Calibration
 from siamese.photos import PhotoSource
-from siamese.preprocessing import Box, Preprocessing
+from siamese.preprocessing import Box, Preprocessing, preprocessing_from
 
 FORMAT = "siamese-1"
+LATER_FIELDS = {"flip_average": False, "neck": "linear"}  # of an encoder's config
 log = logging.getLogger(__name__)
 
 
@@ -58,6 +59,11 @@ class Checkpoint:
     def embedding_size(self) -> int:
         """D."""
         return self.encoder.config.embedding_size
+
+    def to(self, device: str) -> Checkpoint:
+        """The same on that device."""
+        self.encoder.to(device)
+        return self
 
     @cached_property
     def fingerprint(self) -> str:
@@ -130,8 +136,9 @@ class Checkpoint:
     def _recipe(self) -> dict[str, Any]:
         """Everything besides the weights that decides an embedding, as JSON values."""
         encoder = asdict(self.encoder.config)
-        if not encoder["flip_average"]:
-            del encoder["flip_average"]  # as in checkpoints and catalogs from before it was there
+        for name, usual in LATER_FIELDS.items():
+            if encoder[name] == usual:
+                del encoder[name]  # as in checkpoints and catalogs from before it was there
         return {"encoder": encoder, "preprocessing": asdict(self.preprocessing)}
 
 
@@ -225,10 +232,7 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
 
 def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> Checkpoint:
     """The checkpoint that a card and weights describe; any built-in error if they do not fit."""
-    settings = card["preprocessing"]
-    preprocessing = Preprocessing(
-        **settings | {name: tuple(settings[name]) for name in ("mean", "std")}
-    )
+    preprocessing = preprocessing_from(card["preprocessing"])
     config = config_from(card["encoder"])
     with torch.device(device):
         encoder = Encoder(config, preprocessing.height, preprocessing.width)

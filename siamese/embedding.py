@@ -16,7 +16,7 @@ from torch import Tensor
 
 from siamese.checkpoint import Checkpoint
 from siamese.photos import PhotoError, PhotoSource
-from siamese.preprocessing import Box
+from siamese.preprocessing import Box, Preprocessing
 
 BATCHES_AHEAD = 3  # decoded or being decoded; bounds the memory
 Decoded = np.ndarray | PhotoError
@@ -58,7 +58,7 @@ def embed_all(
     parts = [torch.empty(0, checkpoint.embedding_size)]
     usable: list[int] = []
     broken: dict[int, PhotoError] = {}
-    for start, decoded in _decoded(checkpoint, photos, boxes, batch, threads):
+    for start, decoded in decoded_batches(checkpoint.preprocessing, photos, boxes, batch, threads):
         pixels = []
         for place, result in enumerate(decoded, start):
             if isinstance(result, PhotoError):
@@ -73,19 +73,22 @@ def embed_all(
     return EmbeddedPhotos(torch.cat(parts), usable, broken)
 
 
-def _decoded(
-    checkpoint: Checkpoint,
+def decoded_batches(
+    preprocessing: Preprocessing,
     photos: Sequence[PhotoSource],
-    boxes: Sequence[Box | None] | None,
-    batch: int,
-    threads: int,
+    boxes: Sequence[Box | None] | None = None,
+    batch: int = 64,
+    threads: int = 2,
 ) -> Iterator[tuple[int, list[Decoded]]]:
-    """Batches with the place of their first photo; pixels are uint8 (H, W, 3)."""
+    """Batches with the place of their first photo; pixels are uint8 (H, W, 3).
+
+    A photo that cannot be used is its error. Arguments are those of `embed_all`.
+    """
     parts = boxes or [None] * len(photos)
 
     def decode(photo: PhotoSource, box: Box | None) -> Decoded:
         try:
-            return checkpoint.preprocessing.read(photo, box)
+            return preprocessing.read(photo, box)
         except PhotoError as error:
             return error
 

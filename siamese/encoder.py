@@ -5,7 +5,7 @@ Shapes: B batch, H height, W width, C channels, D embedding size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from siamese.errors import UserError
 from siamese.histogram import ColourHistogram
+from siamese.preprocessing import Preprocessing, preprocessing_from
 
 
 class ReportCNN(nn.Sequential):
@@ -105,28 +106,49 @@ class EncoderConfig:
     Args:
         backbone: `small_resnet` (ours), `report_cnn` (the LookBook report's),
             `colour_histogram` (untrained; embedding_size 512), `timm/NAME` or `torchvision/NAME`,
-            for example `timm/convnext_tiny.fb_in22k`.
+            for example `timm/convnext_tiny.fb_in22k`. `infer.py index --encoder` makes
+            `eigenfaces` and `concatenation`.
         embedding_size: Length of the embedding, D.
         widths: Channels of each stage of `small_resnet`.
         depth: Residual blocks per stage of `small_resnet`.
         pooling: How `small_resnet`'s feature map becomes one vector: `gem` (generalised mean,
-            Radenović et al. 2019) or `average`.
+            Radenović et al. 2019) or `average`. Published backbones keep their own, but for `max`.
         flip_average: Embed a photo and its mirror image, and take the mean: twice the work, at
             search and validation alike; training steps are not concerned.
+        neck: `linear`, or `none` to take the features of a published backbone as they are;
+            embedding_size is then their number.
     """
 
     backbone: str = "small_resnet"
     embedding_size: int = 128
     widths: tuple[int, ...] = (64, 128, 256)
     depth: int = 2
-    pooling: Literal["gem", "average"] = "gem"
+    pooling: Literal["gem", "average", "max"] = "gem"
     flip_average: bool = False
+    neck: Literal["linear", "none"] = "linear"
 
     def __post_init__(self) -> None:
         if min(self.embedding_size, self.depth, len(self.widths), *self.widths) < 1:
             raise UserError("embedding_size, depth and each of widths must be at least 1")
-        if self.pooling not in ("gem", "average"):
-            raise UserError(f"pooling must be 'gem' or 'average', not {self.pooling!r}")
+        if self.pooling not in ("gem", "average", "max"):
+            raise UserError(f"pooling must be 'gem', 'average' or 'max', not {self.pooling!r}")
+        if self.neck not in ("linear", "none"):
+            raise UserError(f"neck must be 'linear' or 'none', not {self.neck!r}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One encoder of a concatenation, and the photos that it takes."""
+
+    encoder: EncoderConfig
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class ConcatenationConfig(EncoderConfig):
+    """Several encoders side by side, see `siamese.concatenation`; its size is the sum of theirs."""
+
+    parts: tuple[Part, ...] = ()
 
 
 class GeneralisedMeanPooling(nn.Module):
@@ -169,40 +191,45 @@ class Encoder(nn.Module):
         pretrained: bool | str | Path = False,
     ) -> None:
         super().__init__()
-        self.config = config
         size = config.embedding_size
         library, _, name = config.backbone.partition("/")
+        self.neck: nn.Module = nn.Identity()
         if config.backbone == "report_cnn":
             self.backbone: nn.Module = ReportCNN(height, width, size)
-            self.neck: nn.Module = nn.Identity()
             features = size
         elif config.backbone == "small_resnet":
-            trunk = SmallResNet(tuple(config.widths), config.depth)
-            pool = (
-                GeneralisedMeanPooling()
-                if config.pooling == "gem"
-                else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-            )
-            self.backbone = nn.Sequential(trunk, pool)
-            features = trunk.channels
+            self.backbone, features = _small_resnet(config)
             self.neck = _neck(features, size)
         elif config.backbone == "colour_histogram":
-            self.backbone, self.neck = ColourHistogram(), nn.Identity()
-            features = size
-            if size != self.backbone.bins**3:
-                raise UserError(
-                    f"colour_histogram needs embedding_size {self.backbone.bins**3}, not {size}"
-                )
+            self.backbone = ColourHistogram()
+            features = self.backbone.bins**3
+            if size != features:
+                raise UserError(f"colour_histogram needs embedding_size {features}, not {size}")
+        elif config.backbone == "eigenfaces":
+            from siamese.eigenfaces import Eigenfaces
+
+            self.backbone, features = Eigenfaces(size - 1, height, width), size
+        elif isinstance(config, ConcatenationConfig):
+            from siamese.concatenation import Concatenation
+
+            self.backbone, features = Concatenation(config.parts), size
         elif library in ("timm", "torchvision") and name:
             from siamese.pretrained import load_backbone
 
-            self.backbone, features = load_backbone(library, name, pretrained, height, width)
-            self.neck = _neck(features, size)
+            pooling = config.pooling if config.pooling == "max" else None
+            self.backbone, features = load_backbone(
+                library, name, pretrained, height, width, pooling
+            )
+            if config.neck == "none":
+                config = replace(config, embedding_size=features)
+            else:
+                self.neck = _neck(features, size)
         else:
             raise UserError(
                 f"unknown backbone {config.backbone!r}: use small_resnet, report_cnn, "
                 "colour_histogram, timm/NAME or torchvision/NAME"
             )
+        self.config = config
         self.features = features
 
     def forward(self, photos: Tensor) -> Tensor:
@@ -226,6 +253,22 @@ def _neck(features: int, embedding_size: int) -> nn.Sequential:
     )
 
 
+def _small_resnet(config: EncoderConfig) -> tuple[nn.Module, int]:
+    """Our network with its pooling, and the number of its features."""
+    trunk = SmallResNet(tuple(config.widths), config.depth)
+    if config.pooling == "gem":
+        return nn.Sequential(trunk, GeneralisedMeanPooling()), trunk.channels
+    kind = nn.AdaptiveMaxPool2d if config.pooling == "max" else nn.AdaptiveAvgPool2d
+    return nn.Sequential(trunk, nn.Sequential(kind(1), nn.Flatten())), trunk.channels
+
+
 def config_from(arguments: dict[str, Any]) -> EncoderConfig:
     """An `EncoderConfig` from plain JSON values, as a checkpoint keeps them."""
-    return EncoderConfig(**{**arguments, "widths": tuple(arguments["widths"])})
+    settings = {**arguments, "widths": tuple(arguments["widths"])}
+    if "parts" not in settings:
+        return EncoderConfig(**settings)
+    parts = (
+        Part(config_from(part["encoder"]), preprocessing_from(part["preprocessing"]))
+        for part in settings["parts"]
+    )
+    return ConcatenationConfig(**{**settings, "parts": tuple(parts)})

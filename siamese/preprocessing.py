@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -125,6 +125,11 @@ class Preprocessing:
         scale = torch.tensor([255.0 * s for s in self.std], device=pixels.device)
         shift = torch.tensor([m / s for m, s in zip(self.mean, self.std, strict=True)])
         return (pixels / scale - shift.to(pixels.device)).permute(0, 3, 1, 2)
+
+
+def preprocessing_from(arguments: dict[str, Any]) -> Preprocessing:
+    """A `Preprocessing` from plain JSON values, as a checkpoint keeps them."""
+    return Preprocessing(**arguments | {name: tuple(arguments[name]) for name in ("mean", "std")})
 
 
 def _inside(box: Box, width: int, height: int) -> Sides:

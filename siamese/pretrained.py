@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,12 @@ log = logging.getLogger(__name__)
 
 
 def load_backbone(
-    library: str, name: str, pretrained: bool | str | Path, height: int, width: int
+    library: str,
+    name: str,
+    pretrained: bool | str | Path,
+    height: int,
+    width: int,
+    pooling: Literal["max"] | None = None,
 ) -> tuple[nn.Module, int]:
     """A feature extractor, (B, 3, height, width) → (B, features), and its number of features.
 
@@ -31,6 +36,7 @@ def load_backbone(
             read by `siamese.weights.load_weights`, `False` starts from random weights.
         height: Of the input in pixels; timm's vision transformers are built for it.
         width: Likewise.
+        pooling: Of its feature map, in place of its own.
 
     Raises:
         UserError: Unknown model, weights that do not fit it, or the hub cannot be reached.
@@ -40,7 +46,7 @@ def load_backbone(
     fetch = pretrained is True
     build = _timm_backbone if library == "timm" else _torchvision_backbone
     try:
-        backbone = build(name, fetch, (height, width))
+        backbone = build(name, fetch, (height, width), pooling)
     except UserError:
         raise
     except Exception as error:  # the hubs' clients raise errors of their own
@@ -155,21 +161,28 @@ def _link(library: str, name: str) -> str:
     return str(torchvision.models.get_model_weights(name)["DEFAULT"].url)
 
 
-def _timm_backbone(name: str, fetch: bool, size: tuple[int, int]) -> nn.Module:
+def _timm_backbone(name: str, fetch: bool, size: tuple[int, int], pooling: str | None) -> nn.Module:
     import timm
 
+    pool: dict[str, Any] = {"global_pool": pooling} if pooling else {}
     try:  # transformers need the input's size, convolutional networks do not know the argument
-        return timm.create_model(name, pretrained=fetch, num_classes=0, img_size=size)
+        return timm.create_model(name, pretrained=fetch, num_classes=0, img_size=size, **pool)
     except TypeError:
-        return timm.create_model(name, pretrained=fetch, num_classes=0)
+        return timm.create_model(name, pretrained=fetch, num_classes=0, **pool)
 
 
-def _torchvision_backbone(name: str, fetch: bool, size: tuple[int, int]) -> nn.Module:
+def _torchvision_backbone(
+    name: str, fetch: bool, size: tuple[int, int], pooling: str | None
+) -> nn.Module:
     import torchvision
 
     model: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if fetch else None)
     if hasattr(model, "aux_logits"):  # GoogLeNet and Inception answer in training with a tuple
         model.aux_logits = False  # type: ignore[assignment]
+    if pooling:
+        if not hasattr(model, "avgpool"):
+            raise UserError(f"torchvision/{name}: its pooling cannot be changed; use that of timm")
+        model.avgpool = nn.AdaptiveMaxPool2d(1)
     for classifier in CLASSIFIERS:
         if hasattr(model, classifier):
             setattr(model, classifier, nn.Flatten())

@@ -16,6 +16,17 @@ HUB = "hf-hub:"
 CLASSIFIERS = ("fc", "classifier", "heads", "head")  # torchvision's names
 
 
+class NotFetchedError(UserError):
+    """Published weights that the hub did not give: the reason, and where a browser finds them."""
+
+    def __init__(self, source: str, reason: str, link: str) -> None:
+        super().__init__(
+            f"{source}: cannot be fetched ({reason}); check the connection, or download "
+            f"{link} elsewhere and set model.pretrained to that file"
+        )
+        self.reason, self.link = reason, link
+
+
 def load_weights(backbone: nn.Module, source: str | Path) -> None:
     """Copy published weights; the classifier's, which a backbone has not, are left out.
 
@@ -70,12 +81,11 @@ def _hub_weights(source: str) -> dict[str, Tensor]:
         raise not_fetched(source, error) from error
 
 
-def not_fetched(source: str, error: Exception, link: str = "its model.safetensors") -> UserError:
+def not_fetched(
+    source: str, error: Exception, link: str = "its model.safetensors"
+) -> NotFetchedError:
     """What to do without the hub."""
-    return UserError(
-        f"{source}: cannot be fetched ({reason_of(error)}); check the connection, or download "
-        f"{link} elsewhere and set model.pretrained to that file"
-    )
+    return NotFetchedError(source, reason_of(error), link)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,80 @@
+"""Several encoders side by side as one: system 2 found ResNet18 and ResNet50 together the best.
+
+Shapes: B photos, H height, W width, D embedding size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from siamese.checkpoint import Checkpoint
+from siamese.encoder import ConcatenationConfig, Encoder, Part
+from siamese.pair_score import Calibration
+from siamese.preprocessing import Preprocessing
+
+
+class Concatenation(nn.Module):
+    """The parts' unit embeddings one after the other, (B, 3, H, W) → (B, sum of all D).
+
+    The cosine of two such vectors is the mean of the parts' cosines: each has the same say,
+    however many numbers it has.
+
+    Args:
+        parts: At least one; each gets the photo at its own size and normalisation.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        super().__init__()
+        self.preprocessings = [part.preprocessing for part in parts]
+        self.encoders = nn.ModuleList(
+            Encoder(part.encoder, part.preprocessing.height, part.preprocessing.width)
+            for part in parts
+        )
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Photos with values in [0, 1], float (B, 3, H, W)."""
+        embeddings = [
+            encoder(_seen_by(preprocessing, photos))
+            for encoder, preprocessing in zip(self.encoders, self.preprocessings, strict=True)
+        ]
+        return torch.cat(embeddings, dim=1) / math.sqrt(len(embeddings))
+
+
+def concatenated(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """One checkpoint of several; its photos are as large as the largest of theirs.
+
+    The parts see a photo that was shrunk twice, so that a part's embedding differs in the last
+    digits from what it is alone.
+    """
+    parts = tuple(Part(each.encoder.config, each.preprocessing) for each in checkpoints)
+    height = max(part.preprocessing.height for part in parts)
+    width = max(part.preprocessing.width for part in parts)
+    size = sum(part.encoder.embedding_size for part in parts)
+    preprocessing = Preprocessing(height, width, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    config = ConcatenationConfig("concatenation", size, parts=parts)
+    encoder = Encoder(config, height, width)
+    assert isinstance(encoder.backbone, Concatenation)
+    for own, given in zip(encoder.backbone.encoders, checkpoints, strict=True):
+        own.load_state_dict(given.encoder.state_dict())
+    label = " + ".join(each.trained_on for each in checkpoints)
+    return Checkpoint(encoder, preprocessing, Calibration(), label)
+
+
+def _seen_by(preprocessing: Preprocessing, photos: Tensor) -> Tensor:
+    """Photos with values in [0, 1] as another preprocessing makes them: (B, 3, H', W')."""
+    placement = preprocessing.placement(photos.shape[3], photos.shape[2])
+    left, top, right, bottom = placement.target
+    fitted = photos.float()
+    if (bottom - top, right - left) != photos.shape[2:]:
+        size = bottom - top, right - left
+        fitted = functional.interpolate(fitted, size=size, mode="bicubic", antialias=True)
+    around = (left, preprocessing.width - right, top, preprocessing.height - bottom)
+    padded = functional.pad(fitted.clamp(0, 1), around, value=1.0)
+    mean = torch.tensor(preprocessing.mean, device=photos.device)[:, None, None]
+    std = torch.tensor(preprocessing.std, device=photos.device)[:, None, None]
+    return (padded - mean) / std

@@ -1,0 +1,192 @@
+"""Encoders by name; weights come from local files here, and never from chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from helpers_catalog import draw_photo, save_checkpoint
+from torch.nn import functional
+
+from siamese import extractors
+from siamese.checkpoint import load_checkpoint
+from siamese.encoder import Encoder
+from siamese.errors import UserError
+from siamese.extractors import KEPT, PUBLISHED, Sample, extractor, keep_encoder, kept_encoder
+from siamese.preprocessing import Preprocessing
+from siamese.products import CatalogError
+from siamese.weights import NotFetchedError
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files of the layout that torchvision publishes."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), folder / "resnet18.pth")
+    torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), folder / "other.pth")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("photos")
+    return [str(draw_photo(folder / f"{n}.png", hue=40 * n, stripes=n)) for n in range(4)]
+
+
+def test_a_published_network_gives_its_pooled_features_as_they_are(
+    weights: Path, photos: list[str]
+) -> None:
+    checkpoint = extractor(f"resnet18={weights}/resnet18.pth")
+    network = torchvision.models.resnet18(weights=None)
+    network.load_state_dict(torch.load(weights / "resnet18.pth"))
+    network.fc = torch.nn.Identity()  # type: ignore[assignment]
+    assert checkpoint.preprocessing.mean == pytest.approx((0.485, 0.456, 0.406))
+    pixels = torch.stack([torch.from_numpy(checkpoint.preprocessing.read(p)) for p in photos])
+    with torch.inference_mode():
+        features = network.eval()(checkpoint.preprocessing.normalise(pixels))
+    expected = functional.normalize(features, dim=1)
+    assert torch.allclose(checkpoint.embed(photos), expected, atol=1e-5)
+    assert checkpoint.embedding_size == 512
+
+
+def test_it_is_the_same_encoder_after_it_was_saved(weights: Path, tmp_path: Path) -> None:
+    checkpoint = extractor(f"resnet18={weights}/resnet18.pth")
+    checkpoint.save(tmp_path / "r.safetensors")
+    assert load_checkpoint(tmp_path / "r.safetensors").fingerprint == checkpoint.fingerprint
+    assert extractor(f"resnet18={weights}/resnet18.pth").fingerprint == checkpoint.fingerprint
+
+
+def test_vgg16_is_pooled_by_the_largest_value_of_each_channel() -> None:
+    """The same network with its average and with its maximum, on the same random weights."""
+    from siamese.pretrained import load_backbone
+
+    torch.manual_seed(0)
+    backbone, features = load_backbone("torchvision", "squeezenet1_1", False, 64, 64)
+    with pytest.raises(UserError, match="its pooling cannot be changed"):
+        load_backbone("torchvision", "squeezenet1_1", False, 64, 64, "max")
+    backbone, features = load_backbone("torchvision", "vgg11", False, 64, 64, "max")
+    photo = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = backbone.eval().features(photo).amax(dim=(2, 3))  # type: ignore[operator]
+        assert torch.equal(backbone(photo), expected)
+    assert features == 512
+    assert PUBLISHED["vgg16"].pooling == "max"
+
+
+def test_the_cosine_of_a_concatenation_is_the_mean_of_its_parts(
+    photos: list[str], tmp_path: Path
+) -> None:
+    """Exactly so where the parts take photos of the same size; also after it was saved."""
+    save_checkpoint(tmp_path / "a.safetensors", seed=1)
+    save_checkpoint(tmp_path / "b.safetensors", seed=2)
+    names = [f"{tmp_path}/a.safetensors", f"{tmp_path}/b.safetensors"]
+    both = extractor("+".join(names))
+    assert both.embedding_size == 32
+    cosines = []
+    for name in (*names, None):
+        embedding = (extractor(name) if name else both).embed(photos)
+        cosines.append(embedding @ embedding.T)
+    assert torch.allclose(cosines[2], (cosines[0] + cosines[1]) / 2, atol=1e-4)
+    both.save(tmp_path / "both.safetensors")
+    again = load_checkpoint(tmp_path / "both.safetensors")
+    assert again.fingerprint == both.fingerprint
+    assert torch.equal(again.embed(photos), both.embed(photos))
+
+
+def test_each_part_of_a_concatenation_gets_photos_of_its_own_size_and_normalisation(
+    weights: Path, photos: list[str], tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "a.safetensors")  # 48 x 32
+    both = extractor(f"{tmp_path}/a.safetensors + colour_histogram")
+    assert (both.preprocessing.height, both.preprocessing.width) == (128, 96)
+    parts = both.embed(photos).split([16, 512], dim=1)
+    for part, name in zip(parts, (f"{tmp_path}/a.safetensors", "colour_histogram"), strict=True):
+        alone = extractor(name).embed(photos)
+        nearly = functional.cosine_similarity(part, alone)
+        assert nearly.min() > 0.97, name
+        assert torch.allclose(part.norm(dim=1), torch.tensor(0.5).sqrt(), atol=1e-5)
+
+
+def test_eigenfaces_are_fitted_to_the_photos_given(photos: list[str]) -> None:
+    assert extractor("eigenfaces", Sample(photos)).embedding_size == 4
+    with pytest.raises(UserError, match="three photos or more"):
+        extractor("eigenfaces")
+
+
+def test_a_change_of_a_concatenated_part_is_another_encoder(tmp_path: Path) -> None:
+    prints = []
+    for seed in (1, 2):
+        save_checkpoint(tmp_path / "a.safetensors", seed=seed)
+        prints.append(extractor(f"{tmp_path}/a.safetensors+colour_histogram").fingerprint)
+    assert prints[0] != prints[1]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet18+vit", "timm/resnet18"])
+def test_without_weights_one_line_says_where_to_get_them(
+    name: str, monkeypatch: pytest.MonkeyPatch, weights: Path
+) -> None:
+    """As without internet; nothing is ever built on random weights instead."""
+
+    def unreachable(*_: object, **__: object) -> Encoder:
+        raise NotFetchedError("hub", "no route", "https://example.org/weights")
+
+    monkeypatch.setattr(extractors, "Encoder", unreachable)
+    with pytest.raises(UserError) as caught:
+        extractor(name)
+    message = str(caught.value)
+    assert "\n" not in message
+    missing = name.partition("+")[0]
+    assert message == (
+        f"{missing}: its weights cannot be fetched (no route); check the connection, or download "
+        f"https://example.org/weights elsewhere and write {missing}=FILE"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("resnet5", "unknown; there are siamese, report_cnn, colour_histogram, eigenfaces, resnet"),
+        ("resnet18+", "unknown; there are"),
+        ("report_cnn", "has no published weights; train it"),
+        ("resnet18=/missing.pth", "no such file of weights"),
+        ("missing.safetensors", "no such checkpoint"),
+        ("timm/resnet_18=FILE", "no such model; near it"),
+        ("resnet18=OTHER", "lacks"),
+        ("report_cnn=SMALL", "that file is of small_resnet"),
+    ],
+)
+def test_bad_names_are_told_in_one_line(
+    name: str, complaint: str, weights: Path, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "small.safetensors")
+    name = name.replace("OTHER", f"{weights}/other.pth").replace("FILE", f"{weights}/resnet18.pth")
+    with pytest.raises(UserError, match=complaint) as caught:
+        extractor(name.replace("SMALL", f"{tmp_path}/small.safetensors"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_may_be_named_by_what_it_is(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "small.safetensors")
+    named = extractor(f"small_resnet={tmp_path}/small.safetensors")
+    assert named.fingerprint == extractor(f"{tmp_path}/small.safetensors").fingerprint
+
+
+def test_a_catalog_keeps_its_encoder_until_another_makes_it(tmp_path: Path) -> None:
+    checkpoint = extractor("colour_histogram")
+    assert kept_encoder(str(tmp_path)) is None
+    keep_encoder(str(tmp_path), checkpoint)
+    assert kept_encoder(str(tmp_path)) == str(tmp_path / KEPT)
+    assert load_checkpoint(tmp_path / KEPT).fingerprint == checkpoint.fingerprint
+    keep_encoder(str(tmp_path), None)
+    assert kept_encoder(str(tmp_path)) is None
+    with pytest.raises(CatalogError, match="this is none; make the catalog in a folder"):
+        keep_encoder("s3://bucket/catalog", checkpoint)
+
+
+def test_the_histogram_sees_raw_colours() -> None:
+    assert extractor("colour_histogram").preprocessing == Preprocessing(
+        128, 96, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+    )
