@@ -177,6 +177,14 @@ class Catalog:
         """How many products there are, or how many of them a filter holds for."""
         return len(query(self._table, [PRODUCT], where)[PRODUCT].unique())
 
+    def rows(self, where: str | None = None) -> pa.Table:
+        """The attributes of every photo's product that a filter holds for.
+
+        Raises:
+            CatalogError: The filter cannot be used.
+        """
+        return query(self._table, [PRODUCT, *self.attribute_types], where)
+
     def products(self, where: str | None = None, limit: int | None = None) -> pd.DataFrame:
         """Products in order of their ids.
 

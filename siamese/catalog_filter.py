@@ -73,9 +73,18 @@ def brief(error: Exception) -> str:
 
 
 def _check_shape(where: str) -> None:
-    """Refuse what LanceDB would ignore: it stops reading at a semicolon."""
-    if ";" in QUOTED.sub("", where):
-        raise CatalogError(f"filter {where!r}: holds a semicolon; {HINT}")
+    """Refuse what could end the condition early: LanceDB takes `a) OR (b`, and stops at `;`."""
+    bare = QUOTED.sub("''", where)
+    for mark, name in ((";", "semicolon"), ("--", "comment"), ("/*", "comment")):
+        if mark in bare:
+            raise CatalogError(f"filter {where!r}: holds a {name}; {HINT}")
+    depth = 0
+    for letter in bare:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            break
+    if depth:
+        raise CatalogError(f"filter {where!r}: its brackets do not match; {HINT}")
 
 
 def _wrong(where: str, table: Any, error: Exception) -> str:

@@ -24,7 +24,8 @@ from siamese.retrieval import product_scores
 from siamese.snapshot import Snapshot
 
 CHUNK = 2**24  # cosines held at a time: 64 MiB
-DIGITS = 5  # of a probability
+DIGITS = 5  # of a probability or score
+ALIKE = 1e-6  # cosines that differ by less are equal
 CANDIDATES = 100  # products that a re-ranking orders anew
 
 ProductScore = Literal["max", "mean"]
@@ -42,6 +43,8 @@ class Match:
         probability: That the photo shows this very product rather than another of the catalog
             or none of it, in (0, 1).
         attributes: What the catalog knows of it.
+        score: The cosine moved to [0, 1]: 1 for the best of all products that were ranked, shown
+            or not, and 0 for the worst (min-max normalisation, as in system 3).
     """
 
     product_id: str
@@ -49,6 +52,7 @@ class Match:
     cosine: float
     probability: float
     attributes: dict[str, Attribute]
+    score: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class Ranking:
         probability: That the photo's product is in the catalog (or its filtered part) at all.
         in_catalog: Whether that reaches the checkpoint's fitted threshold.
         together: Further photos of the same garment that were asked together with the query.
+        product_id: The product of the catalog that was asked for the like of; then the query is
+            its first photo.
     """
 
     query: str
@@ -70,6 +76,7 @@ class Ranking:
     probability: float
     in_catalog: bool
     together: tuple[str, ...] = ()
+    product_id: str | None = None
 
 
 class Finder:
@@ -212,13 +219,7 @@ class Finder:
             raise CatalogError(f"{self.catalog.uri}: the catalog is empty; add products to it")
         if where is None:
             return None
-        chosen = snapshot.select(where)
-        if not len(chosen):
-            raise CatalogError(
-                f"filter {where!r}: holds for none of the {len(snapshot.product_ids)} products; "
-                "loosen it, `list` shows their attributes"
-            )
-        return chosen
+        return snapshot.select_some(where)
 
     def _ranking(
         self,
@@ -235,12 +236,38 @@ class Finder:
         probabilities = among[: len(cosines)].numpy().round(DIGITS).tolist()
         present = round(1 - float(among[-1]), DIGITS)
         matches = tuple(
-            Match(snapshot.product_ids[snapshot.product[place]], path, cosine, probability, known)
-            for place, cosine, probability, (path, known) in zip(
-                places, cosines.tolist(), probabilities, snapshot.describe(places), strict=True
+            Match(
+                snapshot.product_ids[snapshot.product[place]],
+                path,
+                cosine,
+                probability,
+                known,
+                score,
+            )
+            for place, cosine, probability, score, (path, known) in zip(
+                places,
+                cosines.tolist(),
+                probabilities,
+                normalised(cosines, others),
+                snapshot.describe(places),
+                strict=True,
             )
         )
         return Ranking(name, matches, present, present >= calibration.catalog_threshold)
+
+
+def normalised(cosines: np.ndarray, others: Tensor) -> list[float]:
+    """Cosines moved so that the best of all is 1 and the worst 0; all 1 where they are equal.
+
+    Args:
+        cosines: Of the products shown, float64 (k,).
+        others: Of all others, float64 (any,).
+    """
+    every = np.concatenate([cosines, others.numpy()])
+    lowest, spread = every.min(), np.ptp(every)
+    # The others' are of float32: less than this is no difference.
+    moved = (cosines - lowest) / spread if spread > ALIKE else np.ones_like(cosines)
+    return [float(score) for score in moved.clip(0, 1).round(DIGITS)]
 
 
 def best_photos(

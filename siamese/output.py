@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from siamese.products import MARK, Attribute, plain, whole_or_fraction
+from siamese.recommend.voting import vote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,24 +19,61 @@ SHOWN_ATTRIBUTES = 4
 WIDEST = 24  # characters of an id or value in a table for people
 
 
-def rankings_as_json(rankings: Sequence[Ranking]) -> str:
-    """A list with query, matches, probability and in_catalog of each ranking."""
-    return json.dumps([asdict(ranking) for ranking in rankings], indent=2, ensure_ascii=False)
+def rankings_as_json(rankings: Sequence[Ranking], columns: Sequence[str] = ()) -> str:
+    """A list with query, matches, probability and in_catalog of each ranking.
+
+    Of each column that is voted on, `votes` has the label, its share and which matches have
+    another.
+    """
+    rows = [asdict(ranking) for ranking in rankings]
+    if columns:
+        for row, ranking in zip(rows, rankings, strict=True):
+            row["votes"] = [asdict(vote(ranking.matches, column)) for column in columns]
+    return json.dumps(rows, indent=2, ensure_ascii=False)
 
 
-def rankings_as_text(rankings: Sequence[Ranking], threshold: float) -> Iterator[str]:
-    """A heading and a line per product for each ranking."""
+def rankings_as_text(
+    rankings: Sequence[Ranking],
+    threshold: float | None,
+    columns: Sequence[str] = (),
+    scores: bool = False,
+) -> Iterator[str]:
+    """A heading and a line per product for each ranking.
+
+    Args:
+        rankings: What to show.
+        threshold: Of the probability that the product is in the catalog; `None` where the
+            encoder was never fitted to pairs, so that its probabilities mean nothing.
+        columns: To vote on; a product with another label than the elected one is marked.
+        scores: Whether to show the cosine moved to [0, 1] as well.
+    """
     for ranking in rankings:
-        compared = f"probability {ranking.probability:.3f}, threshold {threshold:.3f}"
-        yield f"{asked(ranking.query, ranking)}: {verdict(ranking)} ({compared})"
+        yield _heading(ranking, threshold)
+        votes = [vote(ranking.matches, column) for column in columns]
+        yield from (str(each) for each in votes)
         width = max(len("product"), *(len(clipped(match.product_id)) for match in ranking.matches))
-        yield f"{'rank':>6}  {'product':<{width}}  probability  cosine  attributes"
+        score = "  score" if scores else ""
+        yield f"{'rank':>6}  {'product':<{width}}  probability  cosine{score}  attributes"
         for rank, match in enumerate(ranking.matches, 1):
+            score = f"  {match.score:>5.3f}" if scores else ""
+            likely = "unknown" if threshold is None else f"{match.probability:.3f}"
             line = (
-                f"{rank:>6}  {clipped(match.product_id):<{width}}  {match.probability:>11.3f}  "
-                f"{match.cosine:>6.3f}  {_few(match.attributes)}"
+                f"{rank:>6}  {clipped(match.product_id):<{width}}  {likely:>11}  "
+                f"{match.cosine:>6.3f}{score}  {_few(match.attributes)}"
             )
-            yield line.rstrip()
+            wrong = [each.column for each in votes if each.not_predicted[rank - 1]]
+            yield line.rstrip() + (f"  [{', '.join(wrong)} not predicted]" if wrong else "")
+
+
+def _heading(ranking: Ranking, threshold: float | None) -> str:
+    """What was asked, and whether that is in the catalog."""
+    if ranking.product_id is not None:
+        return f"like product {ranking.product_id}:"
+    name = asked(ranking.query, ranking)
+    if threshold is None:
+        return f"{name}: ranked by likeness alone, this encoder was not fitted to pairs"
+    compared = f"probability {ranking.probability:.3f}, threshold {threshold:.3f}"
+    return f"{name}: {verdict(ranking)} ({compared})"
 
 
 def asked(name: str, ranking: Ranking) -> str:

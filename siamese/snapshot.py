@@ -14,7 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from siamese.catalog_filter import query
-from siamese.products import EMBEDDING, KEY, PATH, PRODUCT, Attribute, whole_or_fraction
+from siamese.conditions import unknown_value
+from siamese.products import (
+    EMBEDDING,
+    KEY,
+    PATH,
+    PRODUCT,
+    Attribute,
+    CatalogError,
+    whole_or_fraction,
+)
 
 ROW_ID = "_rowid"
 
@@ -68,6 +77,21 @@ class Snapshot:
         """
         found = query(self.table, [KEY], where, row_ids=True)[ROW_ID].to_numpy()
         return np.flatnonzero(np.isin(self.row_ids, found))
+
+    def select_some(self, where: str) -> np.ndarray:
+        """As `select`, but at least one.
+
+        Raises:
+            CatalogError: The filter cannot be used, or holds for no product.
+        """
+        chosen = self.select(where)
+        if not len(chosen):
+            remedy = unknown_value(where, self.rows) or (
+                f"holds for none of the {len(self.product_ids)} products; loosen it, `list` shows "
+                "their attributes"
+            )
+            raise CatalogError(f"filter {where!r}: {remedy}")
+        return chosen
 
     def describe(self, photos: np.ndarray) -> list[tuple[str, dict[str, Attribute]]]:
         """Path and known attributes of the photos at these places, int64 (any,)."""
