@@ -4,6 +4,7 @@ uv run infer.py index --photos shop/ --attributes shop.csv   # make a catalog
 uv run infer.py search person.jpg --where "articleType = 'Tshirts'" --sheet found.png
 uv run infer.py search person.jpg --explain why.png
 uv run infer.py search street.jpg --garment upper               # of what the person wears
+uv run infer.py search --product 4711 --filter baseColour=Blue  # what is like that product
 uv run infer.py add 4711 front.jpg back.jpg --set baseColour=Blue price=19.9
 uv run infer.py update 4711 new.jpg
 uv run infer.py remove 4711
@@ -16,6 +17,8 @@ uv run infer.py candidates                                       # the medoid of
 uv run infer.py tagger train --columns gender season usage       # then evaluate, apply, predict
 uv run infer.py flag train isFragile                             # any column from all that is known
 uv run infer.py serve                                            # a page and an API
+uv run infer.py compare manifest.csv --encoders siamese eigenfaces resnet18+resnet50
+uv run infer.py explore --out exploration
 """
 
 from __future__ import annotations
@@ -52,8 +55,13 @@ def index(arguments: Namespace) -> None:
         photos = folder_photos(arguments.photos, arguments.attributes)
     else:
         photos = manifest_photos(arguments.manifest)
-    checkpoint = checkpoint_of(arguments, many=True)
-    print(index(arguments.catalog, checkpoint, photos, arguments.overwrite, arguments.max_broken))
+    checkpoint = encoder_of(arguments, photos) or checkpoint_of(arguments, many=True)
+    kept = checkpoint if arguments.encoder else None
+    print(
+        index(
+            arguments.catalog, checkpoint, photos, arguments.overwrite, arguments.max_broken, kept
+        )
+    )
 
 
 def add(arguments: Namespace) -> None:
@@ -91,32 +99,42 @@ def remove(arguments: Namespace) -> None:
 
 def show(arguments: Namespace) -> None:
     """List products."""
+    from siamese.conditions import condition
     from siamese.output import products_as_json, products_as_text
 
-    products = catalog_of(arguments).products(arguments.where, arguments.limit)
+    catalog = catalog_of(arguments)
+    where = condition(catalog, arguments.filters, arguments.where)
+    products = catalog.products(where, arguments.limit)
     print(products_as_json(products) if arguments.json else products_as_text(products))
 
 
 def search(arguments: Namespace) -> None:
-    """Rank the catalog for photos."""
+    """Rank the catalog for photos, or for one of its own products."""
     from siamese.commands import photos_of, search
+    from siamese.conditions import check_columns, condition
     from siamese.finder import Finder
     from siamese.output import rankings_as_json, rankings_as_text
+    from siamese.pair_score import Calibration
     from siamese.recommend.commands import personal
+    from siamese.recommend.inventory import similar_products
 
     catalog = catalog_of(arguments)
+    where = condition(catalog, arguments.filters, arguments.where)
+    check_columns(catalog, arguments.vote, "--vote")
     finder = Finder(checkpoint_of(arguments), catalog, arguments.product_score, arguments.rerank)
     finder = personal(finder, arguments)
-    photos, garment = photos_of(arguments.photos), garment_of(arguments)
-    rankings = search(
-        finder,
-        photos,
-        arguments.top,
-        arguments.where,
-        arguments.box,
-        arguments.together,
-        garment,
-    )
+    if arguments.product is not None:
+        rankings = [similar_products(finder, arguments.product, arguments.top, where)]
+    else:
+        rankings = search(
+            finder,
+            photos_of(arguments.photos),
+            arguments.top,
+            where,
+            arguments.box,
+            arguments.together,
+            garment_of(arguments),
+        )
     if arguments.sheet or arguments.explain:
         from siamese.pictures import save_explanation, save_sheet
     if arguments.sheet:
@@ -124,9 +142,11 @@ def search(arguments: Namespace) -> None:
     if arguments.explain:
         save_explanation(arguments.explain, finder, rankings, arguments.box)
     if arguments.json:
-        print(rankings_as_json(rankings))
+        print(rankings_as_json(rankings, arguments.vote))
         return
-    for line in rankings_as_text(rankings, finder.checkpoint.calibration.catalog_threshold):
+    calibration = finder.checkpoint.calibration
+    threshold = calibration.catalog_threshold if calibration != Calibration() else None
+    for line in rankings_as_text(rankings, threshold, arguments.vote, arguments.normalised):
         print(line)
 
 
@@ -201,6 +221,27 @@ def serve(arguments: Namespace) -> None:
     serve(settings_of(arguments), arguments.host, arguments.port, arguments.workers)
 
 
+def compare(arguments: Namespace) -> None:
+    """Encoders side by side on labelled products."""
+    from siamese.attributes.study_commands import compare_all, photos_of_folder, photos_of_manifest
+
+    if os.path.isdir(arguments.source):
+        photos = photos_of_folder(folder_photos(arguments.source, arguments.attributes))
+    else:
+        from datasets.manifest import read_manifest
+
+        frame = read_manifest(arguments.source)
+        photos = photos_of_manifest(frame, arguments.split, arguments.among)
+    print(compare_all(arguments, photos, device_of(arguments, many=True)))
+
+
+def explore(arguments: Namespace) -> None:
+    """Labels, clusters and a map of a catalog."""
+    from siamese.attributes.study_commands import explore
+
+    print(explore(arguments, catalog_of(arguments)))
+
+
 def catalog_of(arguments: Namespace) -> Catalog:
     """The catalog, opened."""
     from siamese.catalog import Catalog
@@ -210,20 +251,37 @@ def catalog_of(arguments: Namespace) -> Catalog:
 
 def checkpoint_of(arguments: Namespace, many: bool = False) -> Checkpoint:
     """The checkpoint on its device: with `many` photos to embed, on a GPU if there is one."""
+    device = device_of(arguments, many)
+    from siamese.checkpoint import load_checkpoint
+
+    return load_checkpoint(arguments.checkpoint, device)
+
+
+def encoder_of(arguments: Namespace, photos: Sequence[ListedPhoto]) -> Checkpoint | None:
+    """The encoder that `--encoder` names, on its device."""
+    if arguments.encoder is None:
+        return None
+    device = device_of(arguments, many=True)
+    from siamese.extractors import Sample, extractor
+
+    sample = Sample([photo.path for photo in photos], [photo.box for photo in photos])
+    return extractor(arguments.encoder, sample, arguments.tolerance).to(device)
+
+
+def device_of(arguments: Namespace, many: bool) -> str:
+    """Where to compute, checked."""
     from siamese.runtime import keep_freed_memory
 
     if many:
         keep_freed_memory()  # a fifth more photos per second
     import torch
 
-    from siamese.checkpoint import load_checkpoint
-
-    device = arguments.device or ("cuda" if many and torch.cuda.is_available() else "cpu")
+    device: str = arguments.device or ("cuda" if many and torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {device}: cannot be used here; try cpu") from error
-    return load_checkpoint(arguments.checkpoint, device)
+    return device
 
 
 def listed_at(place: str) -> list[ListedPhoto]:
@@ -304,6 +362,8 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "complements": suggest,
     "candidates": suggest,
     "serve": serve,
+    "compare": compare,
+    "explore": explore,
 }
 
 

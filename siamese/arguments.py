@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from siamese.attributes.study_arguments import add_compare, add_explore
 
 ABOUT = "Catalogs and search: which product of a shop does the person in a photo wear?"
 # As in siamese.isolation, which takes a second to import.
 GARMENTS = ("upper", "lower", "full", "shoes", "bag", "largest")
 SHIPPED = str(Path(__file__).parent.parent / "checkpoints" / "shipped" / "model.safetensors")
+KEPT = "encoder.safetensors"  # in the folder of a catalog made by `index --encoder`
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -30,14 +34,39 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         made.error("index: --attributes goes with --photos")
     if arguments.command == "evaluate" and arguments.distractor_limit and not arguments.distractors:
         made.error("evaluate: --distractor-limit goes with --distractors")
-    if arguments.command == "search" and arguments.box and len(arguments.photos) != 1:
-        made.error("search: --box goes with one photo")
-    if arguments.command == "search" and arguments.remove_background and not arguments.garment:
-        made.error("search: --remove-background goes with --garment")
-    searched = arguments.command == "search" and arguments.garment and not arguments.box
-    if searched and arguments.explain:  # which would look at all of the photo
-        made.error("search: --explain does not go with --garment; mark it with --box instead")
+    if arguments.command == "index" and arguments.encoder and arguments.checkpoint:
+        made.error("index: give --checkpoint or --encoder, not both")
+    if arguments.command == "index" and arguments.tolerance and not arguments.encoder:
+        made.error("index: --tolerance goes with --encoder eigenfaces")
+    if arguments.command == "search":
+        _check_search(arguments, made)
+    if getattr(arguments, "checkpoint", SHIPPED) is None:
+        kept = None  # these two ask no catalog
+        if arguments.command not in ("index", "evaluate"):
+            kept = kept_encoder(arguments.catalog)
+        arguments.checkpoint = kept or SHIPPED
     return arguments
+
+
+def kept_encoder(uri: str) -> str | None:
+    """The checkpoint in a catalog's folder that `index --encoder` made it with, if it did."""
+    path = os.path.join(uri, KEPT)
+    return path if os.path.isfile(path) else None
+
+
+def _check_search(arguments: argparse.Namespace, made: argparse.ArgumentParser) -> None:
+    """End the process where options of a search do not go together."""
+    if bool(arguments.photos) == bool(arguments.product):
+        made.error("search: give photos, or --product")
+    if arguments.product and (arguments.garment or arguments.together or arguments.explain):
+        made.error("search: --product does not go with --garment, --together and --explain")
+    if arguments.box and len(arguments.photos) != 1:
+        made.error("search: --box goes with one photo")
+    if arguments.remove_background and not arguments.garment:
+        made.error("search: --remove-background goes with --garment")
+    if arguments.garment and not arguments.box and arguments.explain:
+        # which would look at all of the photo
+        made.error("search: --explain does not go with --garment; mark it with --box instead")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,8 +74,8 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--checkpoint",
-        default=SHIPPED,
-        help="model.safetensors of a training; by default the one that comes with Siamese",
+        help="model.safetensors of a training; by default the one that `index --encoder` made the "
+        "catalog with, else the one that comes with Siamese",
     )
     common.add_argument("--catalog", default="catalogs/default", help="folder or LanceDB URI")
     common.add_argument("--device", help="cpu, cuda, …; by default a GPU where many photos wait")
@@ -66,6 +95,17 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("manifest", nargs="?", help="CSV or Parquet; rows of role product are used")
     source.add_argument("--photos", help="folder; a file's name without suffix is its product id")
     index.add_argument("--attributes", help="CSV with product_id (or id), for --photos")
+    index.add_argument(
+        "--encoder",
+        metavar="NAME",
+        help="instead of --checkpoint: resnet50, vgg16, vit, eigenfaces, colour_histogram, …, "
+        "NAME=FILE for weights of your own, or several as resnet18+resnet50",
+    )
+    index.add_argument(
+        "--tolerance",
+        type=distance,
+        help="of eigenfaces: the distance up to which a photo is known",
+    )
     index.add_argument("--overwrite", action="store_true", help="replace a catalog that is there")
 
     for name, meaning in (("add", "add new products"), ("update", "add or replace products")):
@@ -88,13 +128,32 @@ def parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", parents=[common], help="show products")
     listing.add_argument("--where", help="SQL condition, such as \"baseColour = 'Blue'\"")
+    _add_filter(listing)
     listing.add_argument("--limit", type=positive)
     listing.add_argument("--json", action="store_true")
 
     search = commands.add_parser("search", parents=[common], help="rank the catalog for photos")
-    search.add_argument("photos", nargs="+", help="photos, or folders of photos")
+    search.add_argument("photos", nargs="*", help="photos, or folders of photos")
+    search.add_argument(
+        "--product",
+        metavar="ID",
+        help="instead of photos: what is like this product of the catalog",
+    )
     search.add_argument("--top", type=positive, default=20)
     search.add_argument("--where", help="SQL condition, such as \"articleType = 'Tshirts'\"")
+    _add_filter(search)
+    search.add_argument(
+        "--vote",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="the label that most of the products found have; those with another are marked",
+    )
+    search.add_argument(
+        "--normalised",
+        action="store_true",
+        help="show a score of 1 for the best product of all, 0 for the worst",
+    )
     search.add_argument("--box", type=box, help="x1,y1,x2,y2: the part of the photo to look at")
     search.add_argument(
         "--together", action="store_true", help="the photos show one garment: rank once for all"
@@ -148,6 +207,8 @@ def parser() -> argparse.ArgumentParser:
     add_tagger(commands, common)
     add_flag(commands, common)
     add_suggestions(commands, common)
+    add_compare(commands, broken)
+    add_explore(commands)
     return made
 
 
@@ -196,6 +257,29 @@ def add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     serve.add_argument("--max-upload", type=positive, default=12, metavar="MIB")
     serve.add_argument("--max-megapixels", type=positive, default=50)
+
+
+def _add_filter(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--filter",
+        dest="filters",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="only products with these values; two values of one column mean either",
+    )
+
+
+def distance(text: str) -> float:
+    """An argument above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
 
 
 def positive(text: str) -> int:

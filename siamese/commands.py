@@ -40,8 +40,17 @@ def index(
     photos: Sequence[ListedPhoto],
     overwrite: bool = False,
     max_broken: float = 0.01,
+    kept: Checkpoint | None = None,
 ) -> str:
     """Make a catalog of these photos; the line that says what was done.
+
+    Args:
+        uri: The catalog.
+        checkpoint: The encoder.
+        photos: Of the products.
+        overwrite: Whether to replace a catalog that is there.
+        max_broken: The share of photos that may be left out because they cannot be used.
+        kept: The encoder again if it shall lie in the catalog's folder.
 
     Raises:
         CatalogError: There is a catalog already, too many photos are broken, or nothing can be
@@ -52,9 +61,12 @@ def index(
             f"{uri}: there is a catalog already; use add, choose another --catalog, or replace "
             "it with --overwrite"
         )
+    from siamese.extractors import keep_encoder
+
     started = time.perf_counter()
     products = embedded_products(checkpoint, photos, max_broken)
     Catalog.create(uri, checkpoint.fingerprint, checkpoint.embedding_size, products, overwrite)
+    keep_encoder(uri, kept)
     seconds = time.perf_counter() - started
     count = sum(len(product.paths) for product in products)
     return (

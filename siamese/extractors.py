@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from siamese.arguments import SHIPPED
+from siamese.arguments import KEPT, SHIPPED
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.concatenation import concatenated
 from siamese.eigenfaces import fit_eigenfaces
@@ -30,8 +30,6 @@ from siamese.pretrained import normalised_for
 from siamese.products import CatalogError
 from siamese.storage import folder_of
 from siamese.weights import NotFetchedError
-
-KEPT = "encoder.safetensors"  # in a catalog's folder, see `keep_encoder`
 
 
 @dataclass(frozen=True)
@@ -187,9 +185,3 @@ def keep_encoder(uri: str, checkpoint: Checkpoint | None) -> None:
         checkpoint.save(folder / KEPT)
     elif folder is not None:
         (folder / KEPT).unlink(missing_ok=True)
-
-
-def kept_encoder(uri: str) -> str | None:
-    """The checkpoint that `keep_encoder` wrote for this catalog, if it did."""
-    folder = folder_of(uri)
-    return str(folder / KEPT) if folder is not None and (folder / KEPT).is_file() else None

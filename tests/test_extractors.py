@@ -11,10 +11,11 @@ from helpers_catalog import draw_photo, save_checkpoint
 from torch.nn import functional
 
 from siamese import extractors
+from siamese.arguments import KEPT, kept_encoder
 from siamese.checkpoint import load_checkpoint
 from siamese.encoder import Encoder
 from siamese.errors import UserError
-from siamese.extractors import KEPT, PUBLISHED, Sample, extractor, keep_encoder, kept_encoder
+from siamese.extractors import PUBLISHED, Sample, extractor, keep_encoder
 from siamese.preprocessing import Preprocessing
 from siamese.products import CatalogError
 from siamese.weights import NotFetchedError
@@ -42,7 +43,7 @@ def test_a_published_network_gives_its_pooled_features_as_they_are(
     checkpoint = extractor(f"resnet18={weights}/resnet18.pth")
     network = torchvision.models.resnet18(weights=None)
     network.load_state_dict(torch.load(weights / "resnet18.pth"))
-    network.fc = torch.nn.Identity()  # type: ignore[assignment]
+    network.fc = torch.nn.Identity()
     assert checkpoint.preprocessing.mean == pytest.approx((0.485, 0.456, 0.406))
     pixels = torch.stack([torch.from_numpy(checkpoint.preprocessing.read(p)) for p in photos])
     with torch.inference_mode():

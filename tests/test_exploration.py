@@ -1,0 +1,197 @@
+"""`infer.py explore`: counts, missing values, clusters and the map of a catalog."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers_catalog import MADE_BY, draw_photo, unit_vectors
+from PIL import Image
+
+import infer
+from siamese.attributes.exploration import (
+    cluster,
+    cluster_labels,
+    flat_map,
+    label_columns,
+    label_counts,
+    overview,
+    products_of,
+    purity,
+)
+from siamese.catalog import Catalog, Product
+from siamese.errors import UserError
+
+COLOURS = ("red", "green", "blue")
+NASTY = "</script><b>\"'&"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty products around three points, so that k-means must find the three colours."""
+    folder = tmp_path_factory.mktemp("shop")
+    centres, noise = unit_vectors(3, seed=1), unit_vectors(30, seed=2)
+    products = []
+    for number in range(30):
+        path = draw_photo(folder / f"{number:02}.png", hue=85 * (number % 3), stripes=number % 4)
+        vector = centres[number % 3] + 0.1 * noise[number]
+        vector = (vector / np.linalg.norm(vector))[None].astype(np.float32)
+        attributes: dict[str, Any] = {
+            "colour": COLOURS[number % 3],
+            "name": f"number {number}",
+        }
+        attributes |= {"year": 2010.0 + number % 2, "fit": NASTY if number else None}
+        products.append(Product(f"{number:02}", [str(path)], vector, attributes))
+    Catalog.create(folder / "catalog", MADE_BY, 8, products)
+    return folder / "catalog"
+
+
+@pytest.fixture(scope="module")
+def explored(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "deep"
+    words = ["explore", "--catalog", shop, "--out", out, "--labels", "colour", "year", "fit"]
+    assert infer.main([str(word) for word in words]) == 0
+    return out
+
+
+def test_names_are_no_labels_and_years_are(shop: Path) -> None:
+    table = products_of(Catalog.open(shop)).table
+    assert label_columns(table) == ["colour", "year"]  # of fit there is one value only
+    assert label_columns(table, ["fit", "name", "fit"]) == ["fit", "name"]
+    with pytest.raises(UserError, match="--labels kind: no such column; there are colour, name"):
+        label_columns(table, ["kind"])
+    with pytest.raises(UserError, match="no column of the catalog holds labels"):
+        label_columns(table[["product_id", "path", "name"]])
+    with pytest.raises(UserError, match="no product has a value"):
+        label_columns(table.assign(kind=None), ["kind"])
+
+
+def test_labels_are_counted_and_missing_ones_too() -> None:
+    table = pd.DataFrame(
+        {"kind": ["b", "a", "b", None, "b"], "year": [2010.0, 2011, None, 2010, 1]}
+    )
+    counts = label_counts(table, ["kind", "year"])
+    assert counts.to_dict("split")["data"] == [
+        ["kind", "b", 3, 0.6],
+        ["kind", "a", 1, 0.2],
+        ["year", "2010", 2, 0.4],
+        ["year", "1", 1, 0.2],
+        ["year", "2011", 1, 0.2],
+    ]
+    first, second = overview(table, counts).to_dict("records")
+    assert (first["labels"], first["missing"], first["rare labels"]) == (2, 1, 2)
+    assert (first["most common"], first["its share"], first["largest / smallest"]) == ("b", 0.6, 3)
+    assert (second["labels"], second["missing"]) == (3, 1)
+
+
+def test_purity_is_the_share_of_the_most_common_label_of_each_cluster() -> None:
+    """Cluster 0 has 2 of 3 hats, cluster 1 one of two; a missing label is of no kind."""
+    table = pd.DataFrame({"kind": ["hat", "hat", "shoe", "bag", None]})
+    found = cluster_labels(table, np.array([0, 0, 0, 1, 1]), ["kind"])
+    assert found["products"].tolist() == [3, 2]
+    assert found["kind"].tolist() == ["hat", "bag"]
+    assert found["kind purity"].tolist() == [2 / 3, 1 / 2]
+    assert purity(found, "kind") == pytest.approx(3 / 5)
+    nothing = cluster_labels(pd.DataFrame({"kind": [None, None]}), np.array([0, 0]), ["kind"])
+    assert nothing["kind purity"].tolist() == [0.0]
+
+
+def test_clusters_find_the_points_that_products_lie_around(shop: Path) -> None:
+    products = products_of(Catalog.open(shop))
+    clusters = cluster(products.embeddings, 3)
+    assert np.bincount(clusters).tolist() == [10, 10, 10]
+    assert purity(cluster_labels(products.table, clusters, ["colour"]), "colour") == 1.0
+    assert np.array_equal(clusters, cluster(products.embeddings, 3))
+    with pytest.raises(UserError, match="--clusters 31: there are 30 products only"):
+        cluster(products.embeddings, 31)
+
+
+def test_the_largest_cluster_is_number_0() -> None:
+    embeddings = unit_vectors(2, seed=3)[[0, 1, 1, 1, 0, 1]]
+    assert np.bincount(cluster(embeddings, 2)).tolist() == [4, 2]
+
+
+def test_on_the_map_alike_products_lie_together(shop: Path) -> None:
+    products = products_of(Catalog.open(shop))
+    places = flat_map(products.embeddings)
+    assert places.shape == (30, 2)
+    distance = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    colour = products.table["colour"].to_numpy()
+    assert (colour[distance.argmin(axis=1)] == colour).all()
+    assert flat_map(products.embeddings[:3]).shape == (3, 2)
+
+
+def test_a_filter_leaves_products_out_and_too_few_are_refused(shop: Path) -> None:
+    catalog = Catalog.open(shop)
+    table = products_of(catalog, "colour = 'red'").table
+    assert table["product_id"].tolist() == [f"{n:02}" for n in range(0, 30, 3)]
+    with pytest.raises(UserError, match="2 products are too few to explore"):
+        products_of(catalog, "product_id IN ('01', '02')")
+
+
+def test_every_file_is_written_and_no_picture_is_empty(explored: Path) -> None:
+    names = {path.name for path in explored.iterdir()}
+    samples = {f"samples_{column}.png" for column in ("colour", "year", "fit")}
+    pictures = {"labels.png", "clusters.png", "map.png"} | samples
+    assert names == pictures | {"labels.csv", "clusters.csv", "map.csv", "map.html"}
+    for name in pictures:
+        with Image.open(explored / name) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        assert len(np.unique(pixels[::5, ::5].reshape(-1, 3), axis=0)) > 20, name
+    assert pd.read_csv(explored / "clusters.csv")["colour purity"].tolist() == [1.0] * 3
+    assert len(pd.read_csv(explored / "map.csv")) == 30
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_no_label_breaks_it(explored: Path) -> None:
+    page = (explored / "map.html").read_text("utf-8")
+    assert "http" not in page.replace("http-equiv", "")
+    text = page.partition('<script id="data" type="application/json">')[2].partition("</script>")[0]
+    data = json.loads(text)
+    assert data["ids"] == [f"{n:02}" for n in range(30)]
+    by_column = {each["column"]: each for each in data["labels"]}
+    assert by_column["fit"]["names"] == [NASTY]
+    assert by_column["fit"]["codes"] == [-1] + [0] * 29
+    assert by_column["colour"]["counts"] == [10, 10, 10]
+    assert by_column["year"]["names"] == ["2010", "2011"]
+    assert max(data["x"] + data["y"]) == 10_000
+
+
+def test_a_large_catalog_is_drawn_in_part(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["explore", "--catalog", shop, "--out", tmp_path, "--limit", "12", "--clusters", "2"]
+    assert infer.main([str(word) for word in words]) == 0
+    captured = capsys.readouterr()
+    assert "the map shows 12 of all products" in captured.err
+    assert "purity of 2 clusters" in captured.out
+    assert "colour: 0.667 (one cluster: 0.333)" in captured.out
+    assert len(pd.read_csv(tmp_path / "map.csv")) == 12
+    assert len(pd.read_csv(tmp_path / "clusters.csv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--labels", "kind"], "no such column"),
+        (["--clusters", "99"], "there are 30 products only"),
+        (["--where", "colour = 'rde'"], "no product has colour 'rde'; there are red"),
+        (["--catalog", "/missing"], "no such catalog"),
+    ],
+)
+def test_bad_input_is_one_line(
+    words: list[str],
+    complaint: str,
+    shop: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = ["explore", "--catalog", str(shop), "--out", str(tmp_path / "out")]
+    assert infer.main([*first, *words]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert complaint in error
