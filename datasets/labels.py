@@ -29,7 +29,8 @@ def kinds_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
 def classes_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
     """Class of each photo in each column, int64 (rows, names), -1 where the cell is empty.
 
-    The values of a column are numbered from 0 in the order of their text.
+    The values of a column are numbered from 0 in the order of their text. Columns joined by `+`
+    count as one, whose values are the pairs that occur.
 
     Raises:
         ManifestError: No such column, or nothing in it to tell apart.
@@ -37,7 +38,9 @@ def classes_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
     _check(frame, names, "data.labels")
     columns = [np.empty((len(frame), 0), np.int64)]
     for name in names:
-        text = frame[name].astype("str").where(frame[name].notna())
+        parts = frame[_columns(name, frame)]
+        text = parts.astype("str").fillna("").agg(" ".join, axis=1)
+        text = text.where(parts.notna().all(axis=1))
         numbers, values = pd.factorize(text, sort=True)
         if len(values) < 2:
             raise ManifestError(
@@ -48,9 +51,14 @@ def classes_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
     return np.concatenate(columns, axis=1)
 
 
+def _columns(name: str, frame: pd.DataFrame) -> list[str]:
+    """The columns that a label is of."""
+    return [name] if name in frame else name.split("+")
+
+
 def _check(frame: pd.DataFrame, names: Sequence[str], setting: str) -> None:
     """Raise for a column that is not there."""
-    for name in names:
+    for name in (column for joined in names for column in _columns(joined, frame)):
         if name not in frame:
             known = ", ".join(map(str, frame))
             raise ManifestError(f"no column {name} for {setting}; the manifest has {known}")

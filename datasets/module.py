@@ -63,7 +63,8 @@ class ProductPhotos(pl.LightningDataModule):
             Products of one `twin_group`, if the manifest has that column, then count as the
             same. 1 never does it.
         labels: Attributes of the manifest that the network learns to tell besides, such as
-            `[label]`; photos without one are left out. See `model.label_weight`.
+            `[label]`, or `gender+articleType` for both as one; photos without one are left out.
+            See `model.label_weight` and `label_scale`.
         alike: Attributes of the manifest, such as `[gender, articleType]`: training photos that
             agree in all of them count as of one product, so that the embedding gathers kinds of
             products rather than telling each from all others.

@@ -185,8 +185,8 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
 def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: str | Path) -> None:
     """Copy a checkpoint's weights into an encoder that is to be trained further.
 
-    The size of the embedding may differ; then the neck keeps its own new weights, and the log
-    says so. So may the size of the photos, where the weights do not depend on it, and
+    The size of the embedding and the neck may differ; then the neck keeps its own new weights, and
+    the log says so. So may the size of the photos, where the weights do not depend on it, and
     `flip_average`, which no weight depends on.
 
     Raises:
@@ -196,7 +196,9 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
         raise UserError(f"{path}: no such checkpoint; check model.start_from")
     given = load_checkpoint(path)
     there, here = given.encoder.config, encoder.config
-    alike = replace(there, embedding_size=here.embedding_size, flip_average=here.flip_average)
+    same_neck = (there.embedding_size, there.neck) == (here.embedding_size, here.neck)
+    free = ("embedding_size", "neck", "flip_average")
+    alike = replace(there, **{name: getattr(here, name) for name in free})
     if alike != here:
         settings = asdict(here)
         other = [f"{k} {v!r}" for k, v in asdict(there).items() if v != settings[k]]
@@ -210,24 +212,23 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
             f"{path}: was trained with mean {pixels.mean} and std {pixels.std}; "
             "set model.preprocessing.mean and std alike"
         )
-    same_size = there.embedding_size == here.embedding_size
     weights = {
         name: weight
         for name, weight in given.encoder.state_dict().items()
-        if same_size or not name.startswith("neck.")
+        if same_neck or not name.startswith("neck.")
     }
     try:
-        encoder.load_state_dict(weights, strict=same_size)
+        encoder.load_state_dict(weights, strict=same_neck)
     except RuntimeError as error:
         raise UserError(
             f"{path}: its weights fit only photos of {pixels.height}x{pixels.width} and "
             f"embeddings of {there.embedding_size} numbers; set both alike"
         ) from error
-    if not same_size:
-        log.warning(
-            "%s has embeddings of %d numbers, not %d: the neck starts anew",
-            *(path, there.embedding_size, here.embedding_size),
-        )
+    if not same_neck:
+        differs = f"embeddings of {there.embedding_size} numbers, not {here.embedding_size}"
+        if there.embedding_size == here.embedding_size:
+            differs = f"the neck {there.neck!r}, not {here.neck!r}"
+        log.warning("%s has %s: the neck starts anew", path, differs)
 
 
 def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> Checkpoint:

@@ -115,7 +115,8 @@ class EncoderConfig:
             Radenović et al. 2019) or `average`. Published backbones keep their own, but for `max`.
         flip_average: Embed a photo and its mirror image, and take the mean: twice the work, at
             search and validation alike; training steps are not concerned.
-        neck: `linear`, or `none` to take the features of a published backbone as they are;
+        neck: `linear`; `mlp`, with a layer between, which can gather products that are far apart
+            in the features; or `none` to take the features of a published backbone as they are:
             embedding_size is then their number.
     """
 
@@ -125,15 +126,15 @@ class EncoderConfig:
     depth: int = 2
     pooling: Literal["gem", "average", "max"] = "gem"
     flip_average: bool = False
-    neck: Literal["linear", "none"] = "linear"
+    neck: Literal["linear", "mlp", "none"] = "linear"
 
     def __post_init__(self) -> None:
         if min(self.embedding_size, self.depth, len(self.widths), *self.widths) < 1:
             raise UserError("embedding_size, depth and each of widths must be at least 1")
         if self.pooling not in ("gem", "average", "max"):
             raise UserError(f"pooling must be 'gem', 'average' or 'max', not {self.pooling!r}")
-        if self.neck not in ("linear", "none"):
-            raise UserError(f"neck must be 'linear' or 'none', not {self.neck!r}")
+        if self.neck not in ("linear", "mlp", "none"):
+            raise UserError(f"neck must be 'linear', 'mlp' or 'none', not {self.neck!r}")
 
 
 @dataclass(frozen=True)
@@ -193,13 +194,13 @@ class Encoder(nn.Module):
         super().__init__()
         size = config.embedding_size
         library, _, name = config.backbone.partition("/")
-        self.neck: nn.Module = nn.Identity()
+        neck: nn.Module = nn.Identity()
         if config.backbone == "report_cnn":
             self.backbone: nn.Module = ReportCNN(height, width, size)
             features = size
         elif config.backbone == "small_resnet":
             self.backbone, features = _small_resnet(config)
-            self.neck = _neck(features, size)
+            neck = _neck(features, config)
         elif config.backbone == "colour_histogram":
             self.backbone = ColourHistogram()
             features = self.backbone.bins**3
@@ -223,14 +224,13 @@ class Encoder(nn.Module):
             if config.neck == "none":
                 config = replace(config, embedding_size=features)
             else:
-                self.neck = _neck(features, size)
+                neck = _neck(features, config)
         else:
             raise UserError(
                 f"unknown backbone {config.backbone!r}: use small_resnet, report_cnn, "
                 "colour_histogram, timm/NAME or torchvision/NAME"
             )
-        self.config = config
-        self.features = features
+        self.neck, self.config, self.features = neck, config, features
 
     def forward(self, photos: Tensor) -> Tensor:
         """Normalised photos, float (B, 3, H, W), → unit embeddings, float32 (B, D)."""
@@ -246,11 +246,13 @@ class Encoder(nn.Module):
         return functional.normalize(embedding.float(), dim=1)
 
 
-def _neck(features: int, embedding_size: int) -> nn.Sequential:
-    """Linear map to D, and batch normalisation that centres it (BNNeck, Luo et al. 2019)."""
-    return nn.Sequential(
-        nn.Linear(features, embedding_size, bias=False), nn.BatchNorm1d(embedding_size)
-    )
+def _neck(features: int, config: EncoderConfig) -> nn.Sequential:
+    """Map to D, and batch normalisation that centres it (BNNeck, Luo et al. 2019)."""
+    last = [nn.Linear(features, config.embedding_size, bias=False)]
+    between: list[nn.Module] = []
+    if config.neck == "mlp":
+        between = [nn.Linear(features, features, bias=False), nn.BatchNorm1d(features), nn.ReLU()]
+    return nn.Sequential(*between, *last, nn.BatchNorm1d(config.embedding_size))
 
 
 def _small_resnet(config: EncoderConfig) -> tuple[nn.Module, int]:

@@ -393,6 +393,19 @@ def test_for_another_embedding_size_the_neck_alone_starts_anew(
     assert "embeddings of 12 numbers, not 7: the neck starts anew" in caplog.text
 
 
+def test_another_kind_of_neck_starts_anew_too(
+    saved: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = Encoder(replace(SMALL, neck="mlp"), 32, 32)
+    before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
+    with caplog.at_level(logging.WARNING):
+        start_from_checkpoint(encoder, Preprocessing(32, 32), saved)
+    given = load_checkpoint(saved).encoder.state_dict()
+    for name, weight in encoder.state_dict().items():
+        assert torch.equal(weight, (before if name.startswith("neck.") else given)[name]), name
+    assert "has the neck 'linear', not 'mlp': the neck starts anew" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("config", "preprocessing", "complaint"),
     [

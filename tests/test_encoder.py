@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -166,6 +167,30 @@ def test_generalised_mean_of_dark_features_has_a_finite_gradient() -> None:
     assert pool.power.grad.isfinite()
 
 
+def test_the_longer_neck_has_a_layer_and_a_bend_between() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(replace(SMALL, neck="mlp"), 32, 32).eval()
+    assert isinstance(encoder.neck, nn.Sequential)
+    first, norm, _, last, centre = encoder.neck
+    features = torch.randn(3, encoder.features)
+    hidden = norm(first(features)).clamp(min=0)
+    expected = nn.functional.normalize(centre(last(hidden)), dim=1)
+    assert torch.allclose(encoder.embed_features(features), expected, atol=1e-6)
+    assert last.out_features == SMALL.embedding_size
+
+
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_a_feature_map_may_be_pooled_by_its_mean_or_maximum(
+    pooling: Literal["average", "max"],
+) -> None:
+    encoder = Encoder(replace(SMALL, pooling=pooling), 32, 32).eval()
+    trunk, _ = encoder.backbone.children()
+    photo = torch.randn(2, 3, 32, 32)
+    features = trunk(photo)
+    expected = features.mean(dim=(2, 3)) if pooling == "average" else features.amax(dim=(2, 3))
+    assert torch.allclose(encoder.backbone(photo), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("backbone", ["resnet50", "timm/", "keras/vgg16", ""])
 def test_an_unknown_backbone_is_one_line_that_names_the_known_ones(backbone: str) -> None:
     with pytest.raises(UserError, match=r"unknown backbone .*small_resnet.*timm/NAME") as caught:
@@ -175,7 +200,10 @@ def test_an_unknown_backbone_is_one_line_that_names_the_known_ones(backbone: str
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"embedding_size": 0}, {"widths": ()}, {"widths": (8, 0)}, {"depth": 0}, {"pooling": "max"}],
+    [
+        *({"embedding_size": 0}, {"widths": ()}, {"widths": (8, 0)}, {"depth": 0}),
+        *({"pooling": "median"}, {"neck": "long"}),
+    ],
 )
 def test_impossible_settings_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(UserError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +27,16 @@ def test_values_are_numbered_in_order_and_empty_cells_are_unknown() -> None:
 def test_values_of_several_kinds_in_a_column_are_numbered_too() -> None:
     frame = pd.DataFrame({"type": pd.Series([3, "hat", True, 3], dtype="object")})
     assert classes_of(frame, ["type"])[:, 0].tolist() == [0, 2, 1, 0]
+
+
+def test_joined_columns_are_one_label_that_is_known_where_both_are() -> None:
+    frame = pd.DataFrame(
+        {"a": ["x", "x", "y", None, "x"], "b": [1, 2, 1, 1, 1], "a+b": list("vvwww")}
+    )
+    assert classes_of(frame.drop(columns="a+b"), ["b+a"])[:, 0].tolist() == [0, 2, 1, -1, 0]
+    assert classes_of(frame, ["a+b"])[:, 0].tolist() == [0, 0, 1, 1, 1]  # a column of that name
+    with pytest.raises(ManifestError, match=r"no column c for data\.labels"):
+        classes_of(frame, ["a+c"])
 
 
 @pytest.mark.parametrize(
@@ -82,3 +94,19 @@ def test_a_batch_without_any_known_class_pulls_at_nothing() -> None:
     heads.loss(features, torch.full((2, 1), -1)).backward()
     assert features.grad is not None
     assert not features.grad.any()
+
+
+def test_with_a_scale_classes_are_directions_and_logits_scaled_cosines() -> None:
+    torch.manual_seed(0)
+    heads = LabelHeads(4, [3], scale=8.0)
+    embeddings = torch.nn.functional.normalize(torch.randn(5, 4), dim=1)
+    labels = torch.tensor([[0], [2], [1], [-1], [2]])
+    (weight,) = heads.parameters()  # no bias
+    terms = []
+    for embedding, (label,) in zip(embeddings, labels.tolist(), strict=True):
+        cosines = [float(embedding @ row / row.norm()) for row in weight.detach()]
+        weights = [math.exp(8 * cosine) for cosine in cosines]
+        if label >= 0:
+            terms.append(-math.log(weights[label] / sum(weights)))
+    expected = sum(terms) / len(terms)
+    assert heads.loss(embeddings, labels).item() == pytest.approx(expected, rel=1e-5)
