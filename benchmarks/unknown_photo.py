@@ -39,6 +39,7 @@ from siamese.recommend.defaults import LABEL
 from siamese.recommend.narrowing import NarrowingFinder
 from siamese.recommend.personal import PersonalFinder
 from siamese.recommend.taste import Taste
+from siamese.recommend.voting import vote
 from siamese.retrieval import wilson_interval
 
 TOP, VOTERS = 10, 5
@@ -116,14 +117,10 @@ def repeated(products: Sequence[Product], count: int) -> list[Product]:
     return found
 
 
-def elected(matches: Sequence[Match]) -> str | None:
+def elected(matches: Sequence[Match]) -> Attribute:
     """The kind that most of the first products have, weighted by cosine."""
-    weights: dict[str, float] = {}
-    for match in matches[:VOTERS]:
-        kind = kind_of(match.attributes)
-        if kind is not None:
-            weights[kind] = weights.get(kind, 0.0) + max(match.cosine, 0.0)
-    return max(weights, key=lambda kind: weights[kind], default=None)
+    voters = [replace(m, attributes={LABEL: kind_of(m.attributes)}) for m in matches[:VOTERS]]
+    return vote(voters, LABEL).label
 
 
 def precision(

@@ -59,7 +59,7 @@ def rankings_as_text(
             likely = "unknown" if threshold is None else f"{match.probability:.3f}"
             line = (
                 f"{rank:>6}  {clipped(match.product_id):<{width}}  {likely:>11}  "
-                f"{match.cosine:>6.3f}{score}  {_few(match.attributes)}"
+                f"{match.cosine:>6.3f}{score}  {few_attributes(match.attributes)}"
             )
             wrong = [each.column for each in votes if each.not_predicted[rank - 1]]
             yield line.rstrip() + (f"  [{', '.join(wrong)} not predicted]" if wrong else "")
@@ -113,7 +113,7 @@ def clipped(text: str) -> str:
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
 
 
-def _few(attributes: Mapping[str, Attribute]) -> str:
+def few_attributes(attributes: Mapping[str, Attribute]) -> str:
     """The first attributes; those that a tagger filled in with their probability."""
     some = [item for item in attributes.items() if not item[0].endswith(MARK)]
     return ", ".join(

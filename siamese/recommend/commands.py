@@ -14,8 +14,8 @@ import numpy as np
 from siamese.attributes.label_table import column_of, read_labels
 from siamese.catalog import Catalog
 from siamese.finder import Finder
-from siamese.output import clipped
-from siamese.products import MARK, PATH, PRODUCT, whole_or_fraction
+from siamese.output import clipped, few_attributes
+from siamese.products import PATH, PRODUCT
 from siamese.recommend.candidates import candidates_of
 from siamese.recommend.complements import BY_RULE, Companions, complements, learn_companions
 from siamese.recommend.personal import PersonalFinder
@@ -188,8 +188,7 @@ def _shown(
     if not found:
         return f"no {arguments.command} of {arguments.product_id}"
     width = max(len(s.why) for s in found)
-    lines = []
-    for s in found:
-        some = [f"{k} {whole_or_fraction(v)}" for k, v in s.attributes.items() if MARK not in k]
-        lines.append(f"{s.why:<{width}}  {s.product_id}  {s.cosine:.3f}  {', '.join(some[:4])}")
-    return "\n".join(lines)
+    return "\n".join(
+        f"{s.why:<{width}}  {s.product_id}  {s.cosine:.3f}  {few_attributes(s.attributes)}"
+        for s in found
+    )
