@@ -164,6 +164,13 @@ def test_the_catalog_in_numbers(client: TestClient, photo: bytes) -> None:
     answer = client.get("/v1/statistics", headers=ADMIN).json()
     assert (answer["products"], answer["photos"]) == (9, 10)
     assert answer["missing"] == {"articleType": 1, "baseColour": 1, "price": 1, "new": 1}
+    columns = {column["name"]: column for column in answer["columns"]}
+    assert columns["articleType"]["labels"] == 2
+    assert columns["articleType"]["its_share"] == pytest.approx(4 / 9)
+    assert columns["articleType"]["imbalance"] == 1.0
+    for name in IDS[1:]:
+        client.delete(f"/v1/products/{name}", headers=ADMIN)
+    assert client.get("/v1/statistics", headers=ADMIN).json()["columns"] == []  # two are too few
 
 
 def test_what_goes_with_a_product_is_of_other_categories(client: TestClient, photo: bytes) -> None:

@@ -10,8 +10,10 @@ import numpy as np
 from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
 from fastapi.security import HTTPBearer
 
+from siamese.attributes.exploration import label_columns, label_counts, overview, products_of
 from siamese.catalog import Product
 from siamese.embedding import embed_all
+from siamese.errors import UserError
 from siamese.photos import PhotoError
 from siamese.products import PATH
 from siamese.serving.fields import attributes_of, filters_of
@@ -20,6 +22,7 @@ from siamese.serving.problems import ProblemError
 from siamese.serving.queries import place_of
 from siamese.serving.schemas import (
     MOST_LISTED,
+    ColumnOut,
     Facets,
     FilterQuery,
     ProductId,
@@ -156,7 +159,9 @@ async def facets(services: Served, filters: FilterQuery = "") -> Facets:
 async def statistics(services: Served) -> Statistics:
     """The catalog in numbers, for the shop."""
     goods = services.shop.goods
+    summed = await services.in_thread(_columns, goods)
     return Statistics(
+        columns=summed,
         products=len(goods.snapshot.product_ids),
         photos=len(goods.snapshot.product),
         missing=goods.columns.missing(),
@@ -175,6 +180,26 @@ async def read_table(
     return TableOut(
         rows=[TableRow(product_id=n, path=path, attributes=values) for n, path, values in rows]
     )
+
+
+def _columns(goods: Goods) -> list[ColumnOut]:
+    """What `infer.py explore` says of the columns."""
+    try:
+        table = products_of(goods.catalog).table
+        rows = overview(table, label_counts(table, label_columns(table)))
+    except UserError:  # too few products, or no labels
+        return []
+    return [
+        ColumnOut(
+            name=row["column"],
+            labels=row["labels"],
+            most_common=row["most common"],
+            its_share=row["its share"],
+            imbalance=row["largest / smallest"],
+            rare=row["rare labels"],
+        )
+        for row in rows.to_dict("records")
+    ]
 
 
 def _written(services: Services, product_id: str, created: bool) -> Written:

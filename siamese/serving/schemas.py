@@ -227,12 +227,24 @@ class Health(BaseModel):
     encoder: str = Field(examples=["ffeb526f2cc85f93"])
 
 
+class ColumnOut(BaseModel):
+    """A column of labels, as `infer.py explore` sums it up."""
+
+    name: str = Field(examples=["baseColour"])
+    labels: int = Field(description="Different ones", examples=[41])
+    most_common: str = Field(examples=["Black"])
+    its_share: float = Field(examples=[0.22])
+    imbalance: float = Field(description="Largest label / smallest", examples=[1870.0])
+    rare: int = Field(description="Labels with under 10 products", examples=[7])
+
+
 class Statistics(BaseModel):
     """The catalog in numbers."""
 
     products: int
     photos: int
     missing: dict[str, int] = Field(description="Products that lack an attribute")
+    columns: list[ColumnOut] = Field(description="None where there is too little to sum up")
     facets: list[FacetOut]
 
 

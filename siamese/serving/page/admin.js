@@ -171,6 +171,7 @@ async function writeAll(all) {
 async function statistics() {
   const found = await ask("/v1/statistics", asShop());
   $("totals").textContent = `${found.products.toLocaleString("en")} products with ${found.photos.toLocaleString("en")} photos.`;
+  drawOverview(found.columns);
   const lacking = Object.entries(found.missing).filter(([, count]) => count > 0);
   $("missing").replaceChildren();
   if (lacking.length) {
@@ -179,6 +180,16 @@ async function statistics() {
       ...lacking.map(([name, count]) => make("tr", {}, make("td", { text: name }), make("td", { text: String(count) }))));
   }
   $("columns").replaceChildren(...found.facets.filter((facet) => facet.values.length).map(bars));
+}
+
+// What each column of labels holds, and how evenly.
+function drawOverview(columns) {
+  const heading = ["attribute", "values", "most common", "its share", "largest / smallest", "rare (under 10)"];
+  const rows = columns.map((each) => [each.name, each.labels, each.most_common, `${Math.round(100 * each.its_share)} %`, each.imbalance.toFixed(1), each.rare]);
+  $("overview").replaceChildren();
+  if (!rows.length) return;
+  $("overview").append(make("tr", {}, ...heading.map((text) => make("th", { scope: "col", text }))),
+    ...rows.map((row) => make("tr", {}, ...row.map((value) => make("td", { text: String(value) })))));
 }
 
 // How often each value of a column occurs.
