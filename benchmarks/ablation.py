@@ -33,8 +33,6 @@ LINES = {
     "milder views": MILDER,
     "steadier light": f"{MILDER} --data.view_light 0.2",
     "supcon": f"{MILDER} --model.loss supcon",
-    "hard batches": f"{MILDER} --data.hard_from 0.5",
-    "mean of weights": f"{MILDER} --model.average_weights 0.96",
     "64 numbers": f"{MILDER} --model.encoder.embedding_size 64",
     "512 numbers": f"{MILDER} --model.encoder.embedding_size 512",
 }

@@ -16,7 +16,6 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from datasets.cache import CachedPhotos
-from datasets.lookalikes import LookAlikes
 from datasets.transforms import reseed
 from siamese.errors import UserError
 from siamese.module import PairBatch, PhotoBatch
@@ -47,7 +46,6 @@ class ProductBatches(Sampler[Draw]):
         seed: Of all draws.
         rank: Number of this process.
         world_size: Number of processes; P must be a multiple.
-        lookalikes: Makes the batches of late epochs; None makes all of them by chance.
 
     Raises:
         UserError: Fewer than two products have photos of both kinds, or P does not divide.
@@ -62,7 +60,6 @@ class ProductBatches(Sampler[Draw]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        lookalikes: LookAlikes | None = None,
     ) -> None:
         self.product_photos = rows_by_product(product, ~is_person)
         self.person_photos = rows_by_product(product, is_person)
@@ -78,7 +75,7 @@ class ProductBatches(Sampler[Draw]):
                 f"products_per_batch = {self.products_per_batch} cannot be shared by {world_size} "
                 "processes; choose a multiple"
             )
-        self.persons_per_product, self.lookalikes = persons_per_product, lookalikes
+        self.persons_per_product = persons_per_product
         self.seed, self.epoch, self.rank, self.world_size = seed, 0, rank, world_size
 
     def set_epoch(self, epoch: int) -> None:
@@ -91,9 +88,6 @@ class ProductBatches(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         random = np.random.default_rng([self.seed, self.epoch])
         order = random.permutation(self.usable)
-        if self.lookalikes is not None and self.epoch >= self.lookalikes.first_epoch:
-            photos = [self.product_photos[number] for number in order]
-            order = order[self.lookalikes.order(random, photos, self.products_per_batch)]
         share = self.products_per_batch // self.world_size
         for batch in range(len(self)):
             first = batch * self.products_per_batch

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, Dataset
 from datasets.batches import Draw, DrawnPairs, PairBatches, PhotoBatches, ProductBatches
 from datasets.cache import CachedPhotos, cache_photos
 from datasets.labels import classes_of, kinds_of
-from datasets.lookalikes import LookAlikes, twin_numbers
 from datasets.manifest import ManifestError, describe_faults, drop_broken_photos, find_faults
 from datasets.readers import READERS
 from datasets.transforms import training_views
@@ -58,10 +57,6 @@ class ProductPhotos(pl.LightningDataModule):
             pairs, for the loss `bare_sigmoid`).
         products_per_batch: P, products that meet in a batch, over all processes.
         persons_per_product: K, person photos of each of them.
-        hard_from: Share of the training's epochs after which half of each batch are look-alikes:
-            products whose product photos the network, as it is before each epoch, embeds nearby.
-            Products of one `twin_group`, if the manifest has that column, then count as the
-            same. 1 never does it.
         labels: Attributes of the manifest that the network learns to tell besides, such as
             `[label]`, or `gender+articleType` for both as one; photos without one are left out.
             See `model.label_weight` and `label_scale`.
@@ -88,7 +83,6 @@ class ProductPhotos(pl.LightningDataModule):
         batches: Literal["products", "pairs"] = "products",
         products_per_batch: int = 64,
         persons_per_product: int = 1,
-        hard_from: float = 1.0,
         labels: list[str] | None = None,
         alike: list[str] | None = None,
         pairs_per_product: int = 10,
@@ -107,23 +101,20 @@ class ProductPhotos(pl.LightningDataModule):
                 "products_per_batch, persons_per_product, pairs_per_product and pairs_per_batch "
                 f"must be at least 1, workers at least 0, not {sizes} and {workers}"
             )
-        shares = (view_strength, view_light or 0.0, erase, broken_limit, hard_from)
+        shares = (view_strength, view_light or 0.0, erase, broken_limit)
         if not all(0 <= share <= 1 for share in shares):
             raise UserError(
-                "view_strength, view_light, erase, broken_limit and hard_from must be from 0 to "
-                f"1, not {', '.join(map(str, shares))}"
+                "view_strength, view_light, erase and broken_limit must be from 0 to 1, not "
+                f"{', '.join(map(str, shares))}"
             )
-        if (hard_from < 1 or labels or alike) and batches == "pairs":
-            raise UserError(
-                "data.hard_from, data.labels and data.alike need data.batches: products"
-            )
+        if (labels or alike) and batches == "pairs":
+            raise UserError("data.labels and data.alike need data.batches: products")
         self.read = _reader(reader, options or {})
         self.path, self.cache = Path(path), Path(cache)
         self.batches = batches
         self.products_per_batch, self.persons_per_product = products_per_batch, persons_per_product
         self.pairs_per_product, self.pairs_per_batch = pairs_per_product, pairs_per_batch
         self.views = (view_strength, erase, view_light)
-        self.hard_from = hard_from
         self.labels, self.alike = labels or [], alike or []
         self.broken_limit, self.seed = broken_limit, seed
         cores = available_cores()
@@ -217,10 +208,7 @@ class ProductPhotos(pl.LightningDataModule):
             workers = 0  # nothing to compute, copying to another process would cost more
         else:
             views = training_views(*self.views)
-            lookalikes = self._lookalikes(frame, cached)
-            same = product if lookalikes is None else lookalikes.twins
-            if self.alike:
-                same = kinds_of(frame, self.alike)
+            same = kinds_of(frame, self.alike) if self.alike else product
             dataset = PhotoBatches(cached, same, is_person, views, classes_of(frame, self.labels))
             sampler = ProductBatches(
                 product,
@@ -229,7 +217,6 @@ class ProductPhotos(pl.LightningDataModule):
                 self.persons_per_product,
                 self.seed,
                 **place,
-                lookalikes=lookalikes,
             )
             workers = self.workers
         return TrainingLoader(
@@ -240,25 +227,6 @@ class ProductPhotos(pl.LightningDataModule):
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # starting workers shall not move the numbers of dropout
         )
-
-    def _lookalikes(self, frame: pd.DataFrame, cached: CachedPhotos) -> LookAlikes | None:
-        """What makes the late batches of the trainer's run; None if there shall be none."""
-        if self.hard_from == 1 or self.trainer is None:
-            return None
-        trainer, epochs = self.trainer, self.trainer.max_epochs
-        if epochs is None or epochs < 0:
-            raise UserError("data.hard_from needs to know the end: set trainer.max_epochs")
-        module = trainer.lightning_module
-        assert isinstance(module, SiameseModule)
-
-        def embed(rows: np.ndarray) -> np.ndarray:
-            chunks = np.array_split(cached.slot[rows], range(128, len(rows), 128))
-            pixels = (torch.from_numpy(cached.pixels[chunk]) for chunk in chunks)
-            # One process speaks for all: the batch statistics of each are its own.
-            own = torch.cat([module.embed(photos) for photos in pixels])
-            return np.asarray(trainer.strategy.broadcast(own))
-
-        return LookAlikes(embed, self.hard_from * epochs, twin_numbers(frame))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All validation photos in order, each once; of several processes each takes its share."""

@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 from torch import Tensor
 
 from siamese.checkpoint import start_from_checkpoint
@@ -79,9 +78,6 @@ class SiameseModule(pl.LightningModule):
         warmup: Share of all steps in which the rate rises from 0; then it falls as a cosine.
             `None` keeps the rate constant (the report's).
         scale: Start of the pair score's scale.
-        average_weights: Share d of the mean of the weights that each step keeps: validated and
-            saved is mean ← d · mean + (1 − d) · weights, batch statistics included (Polyak and
-            Juditsky 1992 in its exponential form). 0 takes the weights as they are.
         label_weight: Of the cross-entropy of `data.labels`, added to the loss of pairs.
         label_scale: Lets the labels shape the embedding itself: classes are directions in its
             space, and this is the scale of their cosines. `None` leaves the labels to the
@@ -103,16 +99,11 @@ class SiameseModule(pl.LightningModule):
         weight_decay: float = 0.05,
         warmup: float | None = 0.1,
         scale: float = 10.0,
-        average_weights: float = 0.0,
         label_weight: float = 0.5,
         label_scale: float | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not 0 <= average_weights < 1:
-            raise UserError(
-                f"model.average_weights must be at least 0 and below 1, not {average_weights}"
-            )
         rates = learning_rate, backbone_rate, weight_decay
         if min(*rates, label_weight) < 0 or scale <= 0:
             raise UserError(
@@ -130,7 +121,7 @@ class SiameseModule(pl.LightningModule):
         self.loss: Loss = loss
         self.optimiser = optimiser
         self.learning_rate, self.backbone_rate, self.weight_decay = rates
-        self.warmup, self.average_weights, self.seed = warmup, average_weights, seed
+        self.warmup, self.seed = warmup, seed
         self.freeze_backbone = freeze_backbone
         size = preprocessing.height, preprocessing.width
         self.encoder = Encoder(encoder, *size, pretrained)
@@ -175,10 +166,6 @@ class SiameseModule(pl.LightningModule):
         embedding: Tensor = self(pixels.to(self.device)).cpu()
         self.train(was_training)
         return embedding
-
-    def configure_callbacks(self) -> list[Callback]:
-        """Keeps the mean of the weights, and puts it in their place for validation and files."""
-        return [EMAWeightAveraging(decay=self.average_weights)] if self.average_weights else []
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to go on with another training's weights."""

@@ -52,7 +52,6 @@ def train(drawn: Path, folder: Path, loss: Loss) -> None:
         batches="pairs" if loss == "bare_sigmoid" else "products",
         products_per_batch=4,
         persons_per_product=2,
-        hard_from=1.0 if loss == "bare_sigmoid" else 0.5,
         labels=None if loss == "bare_sigmoid" else ["role"],
         pairs_per_batch=16,
         workers=0,

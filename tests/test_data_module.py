@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import logging
 from collections.abc import Callable
@@ -17,7 +16,6 @@ import torch
 from helpers_data import SIZE, data_of
 from PIL import Image
 
-from datasets.lookalikes import LookAlikes
 from datasets.manifest import ManifestError, make_manifest, write_manifest
 from datasets.module import ProductPhotos
 from datasets.readers import READERS, read_rendered
@@ -130,41 +128,6 @@ def trained(data: ProductPhotos, epochs: int = 2) -> pl.Trainer:
     return trainer
 
 
-def test_late_batches_ask_the_network_as_it_is_in_evaluation_mode(
-    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = data_of(rendered, tmp_path, hard_from=0.5)
-    trainer = trained(data)
-    lookalikes: LookAlikes = cast(Any, trainer.train_dataloader).sampler.lookalikes
-    assert lookalikes.first_epoch == 1.0
-    module = trainer.lightning_module
-    assert module.training
-    frame, cached = data.part("train")
-    rows = np.flatnonzero(frame["role"] == "product")[::-1]
-    with torch.inference_mode():
-        expected = module.eval()(torch.from_numpy(cached.pixels[cached.slot[rows]]))
-    module.train()
-    found = lookalikes.embed(rows)
-    assert module.training  # as it was before
-    assert np.allclose(found, expected.numpy(), atol=1e-6)
-    before = copy.deepcopy(module.state_dict())
-    lookalikes.embed(rows)
-    assert all(torch.equal(before[name], weight) for name, weight in module.state_dict().items())
-
-
-def test_twins_count_as_one_product_where_look_alikes_meet(
-    shop: pd.DataFrame, tmp_path: Path
-) -> None:
-    shop["twin_group"] = shop["product_id"].where(shop["product_id"] != "p01", "p00")
-
-    def products_of(hard_from: float) -> int:
-        data = manifest_data(shop, tmp_path, hard_from=hard_from, products_per_batch=20)
-        (batch,) = cast(Any, trained(data, epochs=1).train_dataloader)
-        return len(batch.product.unique())
-
-    assert (products_of(1.0), products_of(0.5)) == (20, 19)
-
-
 def test_labels_reach_the_training_batches_and_the_network_learns_as_many_classes(
     shop: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -205,15 +168,6 @@ def test_labels_need_batches_of_products(rendered: Path, tmp_path: Path) -> None
         data_of(rendered, tmp_path, labels=["role"], batches="pairs")
     with pytest.raises(UserError, match=r"data\.alike need data\.batches: products"):
         data_of(rendered, tmp_path, alike=["role"], batches="pairs")
-
-
-def test_look_alikes_need_the_end_of_the_training_and_batches_of_products(
-    rendered: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match=r"hard_from needs to know the end: set trainer\.max"):
-        trained(data_of(rendered, tmp_path, hard_from=0.5), epochs=-1)
-    with pytest.raises(UserError, match=r"need data\.batches: products"):
-        data_of(rendered, tmp_path, hard_from=0.5, batches="pairs")
 
 
 def test_drawn_pairs_come_without_views(rendered: Path, tmp_path: Path) -> None:

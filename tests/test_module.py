@@ -393,52 +393,6 @@ def test_without_freezing_weights_and_statistics_move(rendered: Path, tmp_path: 
     )
 
 
-# ---- averaged weights
-
-
-class EveryStep(Callback):
-    """Keeps copies of the weights and batch statistics after each step."""
-
-    def __init__(self) -> None:
-        self.states: list[dict[str, Tensor]] = []
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
-        self.states.append(copy.deepcopy(pl_module.state_dict()))
-
-
-def test_the_mean_of_the_weights_is_validated_saved_and_kept(
-    rendered: Path, tmp_path: Path
-) -> None:
-    """mean ← .7 · mean + .3 · weights after each of six steps, which themselves go on unmoved."""
-    torch.manual_seed(0)
-    module = SiameseModule(SMALL, SIZE, average_weights=0.7, learning_rate=0.02, warmup=None)
-    plain = copy.deepcopy(module)
-    plain.average_weights = 0.0
-    data = data_of(rendered, tmp_path)
-    steps, checkpoints = EveryStep(), ModelCheckpoint(tmp_path, save_last=True)
-    trainer = trainer_of(max_epochs=3, enable_checkpointing=True, callbacks=[steps, checkpoints])
-    trainer.fit(module, data)
-    trainer_of(max_epochs=3).fit(plain, data)
-    assert len(steps.states) == 6
-    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    for name, weight in module.state_dict().items():
-        assert torch.equal(steps.states[-1][name], plain.state_dict()[name]), name
-        assert torch.equal(saved["state_dict"][name], weight), name
-        if not weight.is_floating_point():  # the number of batches seen
-            continue
-        mean = steps.states[0][name]
-        for state in steps.states[1:]:
-            mean = 0.7 * mean + 0.3 * state[name]
-        assert torch.allclose(weight, mean, rtol=1e-5, atol=1e-7), name
-    name = "encoder.neck.1.running_mean"
-    assert not torch.equal(module.state_dict()[name], plain.state_dict()[name])
-    with torch.inference_mode():
-        embedding = torch.cat([module.eval()(batch.pixels) for batch in data.val_dataloader()])
-    assert torch.allclose(module.validated.pixels, embedding, atol=1e-6)
-
-
 # ---- resume
 
 
@@ -466,9 +420,9 @@ class KillAt(Callback):
     ("backbone", "model", "data"),
     [
         ("small_resnet", {}, {}),
-        ("small_resnet", {"average_weights": 0.8}, {"hard_from": 0.5, "labels": ["role"]}),
+        ("small_resnet", {}, {"labels": ["role"]}),
         ("report_cnn", {}, {}),
-        ("report_cnn", {}, {"workers": 2, "hard_from": 0.5}),
+        ("report_cnn", {}, {"workers": 2}),
     ],
 )
 def test_a_resumed_training_ends_with_the_very_same_weights(

@@ -145,19 +145,6 @@ def test_a_training_starts_from_another_runs_weights_and_resumes_from_its_own(
     assert same(weights_of("parts", *unjudged, "--ckpt_path", "last"), straight)
 
 
-def test_the_saved_weights_are_the_averaged_ones_that_were_validated(
-    settings: dict[str, object], tmp_path: Path
-) -> None:
-    arguments = write(settings, tmp_path / "c.yaml")
-    assert train.main([*arguments, "--model.average_weights", "0.9"]) == 0
-    best = torch.load(tmp_path / "run/best.ckpt", weights_only=True)
-    saved = load_checkpoint(tmp_path / "run/model.safetensors").encoder.state_dict()
-    for name, weight in saved.items():
-        assert torch.equal(weight, best["state_dict"][f"encoder.{name}"]), name
-    name = "neck.0.weight"
-    assert not torch.equal(saved[name], best["current_model_state"][f"encoder.{name}"])
-
-
 def test_rivals_run_on_the_same_data_and_stand_in_the_same_tables(
     settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -315,11 +302,10 @@ def test_a_published_backbone_is_trained_whole_or_with_its_weights_frozen(
         ),
         (["--data.persons_per_product", "0"], "at least 1"),
         (["--data.erase", "2"], "from 0 to 1"),
-        (["--data.hard_from", "-1"], "hard_from must be from 0 to 1"),
+        (["--data.view_light", "-1"], "from 0 to 1"),
         (["--model.warmup", "3"], "warmup must be a share"),
         (["--model.label_weight", "-1"], "label_weight must be at least 0"),
         (["--data.labels", "[colour]"], "no column colour for data.labels; the manifest has path"),
-        (["--model.average_weights", "1"], "average_weights must be at least 0 and below 1"),
         (["--trainer.max_epochs", "-3"], "max_epochs"),
         (["--ckpt_path", __file__], "no training checkpoint, or damaged"),
         (
