@@ -199,6 +199,25 @@ def test_a_photo_can_be_pasted_and_dropped(visit: Visit) -> None:
         assert len(ids(page)) == 8
 
 
+def test_a_photo_chosen_before_the_page_knows_the_shop_is_searched_for(
+    visit: Visit, shop: Path
+) -> None:
+    page = visit().page
+    about: list[Any] = []
+    search: list[Any] = []
+    page.route("**/v1/about", lambda route: about.append(route))
+    page.route("**/v1/search", lambda route: search.append(route))
+    page.reload()
+    with page.expect_request("**/v1/search"):
+        page.set_input_files("#file", shop / "photos" / "005.png")
+    with page.expect_response("**/v1/facets*"):
+        about.pop().continue_()
+    page.wait_for_timeout(100)  # in which the search would be given up
+    search.pop().continue_()
+    page.wait_for_selector(".score")
+    assert ids(page)[0] == "005"
+
+
 def test_similar_products_and_feedback(visit: Visit, shop: Path) -> None:
     page = visit().page
     upload(page, shop, "005")

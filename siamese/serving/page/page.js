@@ -289,7 +289,8 @@ async function begin() {
   document.title = about.title;
   const hours = about.uploads_kept_hours;
   if (hours !== undefined) $("kept").textContent = hours ? `The shop keeps it for ${hours} hours.` : "It is only compared, not stored.";
-  restore();
+  // A photo that was chosen meanwhile is being searched for: showing all products would end that.
+  if (running) drawFilters(); else restore();
 }
 
 begin();
