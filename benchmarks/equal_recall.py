@@ -7,6 +7,7 @@ Recall alone can be had by saying yes to everything; at equal recall, precision 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -33,7 +34,11 @@ def probabilities(run: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     """One line per run."""
-    first, second = (Path(word) for word in sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("first", type=Path, help="folder of a training")
+    parser.add_argument("second", type=Path, help="the one whose recall is taken")
+    arguments = parser.parse_args()
+    first, second = arguments.first, arguments.second
     theirs = verify(*probabilities(second))
     probability, same = probabilities(first)
     threshold = float(np.sort(probability[same])[theirs.false_negatives])  # as many are missed

@@ -28,6 +28,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from siamese.arguments import SHIPPED
 from siamese.catalog import Catalog, Product
 from siamese.checkpoint import load_checkpoint

@@ -47,6 +47,30 @@ def test_the_readme_names_only_files_that_exist() -> None:
     assert not missing
 
 
+def test_every_benchmark_starts_as_its_command_says() -> None:
+    """From the repository's root, without anything on the path but the script's own folder."""
+    scripts = sorted((ROOT / "benchmarks").glob("*.py"))
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(script.relative_to(ROOT)), "--help"],
+            cwd=ROOT,
+            env=clean,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for script in scripts
+    ]
+    said = {
+        script.name: run.communicate(timeout=300)[0]
+        for script, run in zip(scripts, started, strict=True)
+    }
+    failed = {name: said[name] for (name, run) in zip(said, started, strict=True) if run.returncode}
+    assert scripts
+    assert not failed
+
+
 def test_every_command_of_the_readme_does_what_it_says(copy: Path) -> None:
     for line in COMMANDS:
         words = shlex.split(line.removeprefix("pip install uv && "))
