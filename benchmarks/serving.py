@@ -47,9 +47,10 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        make_catalog(Path(folder) / "catalog", arguments.products)
+        catalog = str(Path(folder) / "catalog")
+        make_catalog(Path(catalog), arguments.products)
         body = form(photo(0))
-        with running(folder, "--queue", "64") as server:
+        with running(catalog, "--queue", "64") as server:
             print(f"start: {server.seconds:.1f} s, {server.memory():.0f} MiB")
             load(server, body, 8, 2.0)  # warm
             for clients in arguments.clients:
@@ -57,11 +58,11 @@ def main() -> None:
             if arguments.requests:
                 print(memory_over(server, body, arguments.requests))
         for batch in (1, 16, 1, 16):  # twice each, for a busy machine changes its mind
-            with running(folder, "--batch", str(batch)) as server:
+            with running(catalog, "--batch", str(batch)) as server:
                 load(server, body, 8, 2.0)
                 figures = load(server, body, 8, arguments.seconds)
                 print(f"  8 clients, at most {batch:>2} in a batch: {figures}")
-        with running(folder, "--queue", "16") as server:
+        with running(catalog, "--queue", "16") as server:
             load(server, body, 8, 2.0)
             print(f"overload, 32 clients, queue of 16: {load(server, body, 32, arguments.seconds)}")
             print(f"  afterwards, 8 clients: {load(server, body, 8, arguments.seconds)}")
@@ -145,13 +146,13 @@ def form(content: bytes) -> bytes:
 
 
 @contextmanager
-def running(folder: str, *words: str) -> Iterator[Server]:
+def running(catalog: str, *words: str) -> Iterator[Server]:
     """`infer.py serve` until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.perf_counter()
-    given = ["--catalog", f"{folder}/catalog", "--port", str(port), "--rate", "0", *words]
+    given = ["--catalog", catalog, "--port", str(port), "--rate", "0", *words]
     process = subprocess.Popen(
         [sys.executable, "infer.py", "serve", *given],
         cwd=ROOT,
