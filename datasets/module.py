@@ -59,7 +59,7 @@ class ProductPhotos(pl.LightningDataModule):
         persons_per_product: K, person photos of each of them.
         labels: Attributes of the manifest that the network learns to tell besides, such as
             `[label]`, or `gender+articleType` for both as one; photos without one are left out.
-            See `model.label_weight` and `label_scale`.
+            See `model.label_weight`.
         alike: Attributes of the manifest, such as `[gender, articleType]`: training photos that
             agree in all of them count as of one product, so that the embedding gathers kinds of
             products rather than telling each from all others.

@@ -201,7 +201,7 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
     alike = replace(there, **{name: getattr(here, name) for name in free})
     if alike != here:
         settings = asdict(here)
-        other = [f"{k} {v!r}" for k, v in asdict(there).items() if v != settings[k]]
+        other = [f"{k} {v!r}" for k, v in asdict(there).items() if v != settings.get(k)]
         raise UserError(
             f"{path}: is another encoder, with {', '.join(other)}; "
             "set model.encoder alike, or leave out model.start_from"

@@ -5,7 +5,7 @@ Shapes: B batch, H height, W width, C channels, D embedding size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,7 +107,7 @@ class EncoderConfig:
         backbone: `small_resnet` (ours), `report_cnn` (the LookBook report's),
             `colour_histogram` (untrained; embedding_size 512), `timm/NAME` or `torchvision/NAME`,
             for example `timm/convnext_tiny.fb_in22k`. `infer.py index --encoder` makes
-            `eigenfaces` and `concatenation`.
+            `eigenfaces` and `concatenation`, `infer.py tagger train --encoder` makes `labels`.
         embedding_size: Length of the embedding, D.
         widths: Channels of each stage of `small_resnet`.
         depth: Residual blocks per stage of `small_resnet`.
@@ -115,8 +115,7 @@ class EncoderConfig:
             Radenović et al. 2019) or `average`. Published backbones keep their own, but for `max`.
         flip_average: Embed a photo and its mirror image, and take the mean: twice the work, at
             search and validation alike; training steps are not concerned.
-        neck: `linear`; `mlp`, with a layer between, which can gather products that are far apart
-            in the features; or `none` to take the features of a published backbone as they are:
+        neck: `linear`, or `none` to take the features of a published backbone as they are:
             embedding_size is then their number.
     """
 
@@ -126,15 +125,15 @@ class EncoderConfig:
     depth: int = 2
     pooling: Literal["gem", "average", "max"] = "gem"
     flip_average: bool = False
-    neck: Literal["linear", "mlp", "none"] = "linear"
+    neck: Literal["linear", "none"] = "linear"
 
     def __post_init__(self) -> None:
         if min(self.embedding_size, self.depth, len(self.widths), *self.widths) < 1:
             raise UserError("embedding_size, depth and each of widths must be at least 1")
         if self.pooling not in ("gem", "average", "max"):
             raise UserError(f"pooling must be 'gem', 'average' or 'max', not {self.pooling!r}")
-        if self.neck not in ("linear", "mlp", "none"):
-            raise UserError(f"neck must be 'linear', 'mlp' or 'none', not {self.neck!r}")
+        if self.neck not in ("linear", "none"):
+            raise UserError(f"neck must be 'linear' or 'none', not {self.neck!r}")
 
 
 @dataclass(frozen=True)
@@ -150,6 +149,19 @@ class ConcatenationConfig(EncoderConfig):
     """Several encoders side by side, see `siamese.concatenation`; its size is the sum of theirs."""
 
     parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelledConfig(EncoderConfig):
+    """A tagger as an encoder, see `siamese.attributes.labelled`.
+
+    Args:
+        reader: The encoder that the tagger's inputs come from.
+        card: The tagger's, as JSON values.
+    """
+
+    reader: EncoderConfig = EncoderConfig()
+    card: dict[str, Any] = field(default_factory=dict)
 
 
 class GeneralisedMeanPooling(nn.Module):
@@ -214,6 +226,10 @@ class Encoder(nn.Module):
             from siamese.concatenation import Concatenation
 
             self.backbone, features = Concatenation(config.parts), size
+        elif isinstance(config, LabelledConfig):
+            from siamese.attributes.labelled import Labelled
+
+            self.backbone, features = Labelled(config, height, width), size
         elif library in ("timm", "torchvision") and name:
             from siamese.pretrained import load_backbone
 
@@ -248,11 +264,8 @@ class Encoder(nn.Module):
 
 def _neck(features: int, config: EncoderConfig) -> nn.Sequential:
     """Map to D, and batch normalisation that centres it (BNNeck, Luo et al. 2019)."""
-    last = [nn.Linear(features, config.embedding_size, bias=False)]
-    between: list[nn.Module] = []
-    if config.neck == "mlp":
-        between = [nn.Linear(features, features, bias=False), nn.BatchNorm1d(features), nn.ReLU()]
-    return nn.Sequential(*between, *last, nn.BatchNorm1d(config.embedding_size))
+    size = config.embedding_size
+    return nn.Sequential(nn.Linear(features, size, bias=False), nn.BatchNorm1d(size))
 
 
 def _small_resnet(config: EncoderConfig) -> tuple[nn.Module, int]:
@@ -267,6 +280,8 @@ def _small_resnet(config: EncoderConfig) -> tuple[nn.Module, int]:
 def config_from(arguments: dict[str, Any]) -> EncoderConfig:
     """An `EncoderConfig` from plain JSON values, as a checkpoint keeps them."""
     settings = {**arguments, "widths": tuple(arguments["widths"])}
+    if "reader" in settings:
+        return LabelledConfig(**{**settings, "reader": config_from(settings["reader"])})
     if "parts" not in settings:
         return EncoderConfig(**settings)
     parts = (

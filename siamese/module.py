@@ -79,9 +79,6 @@ class SiameseModule(pl.LightningModule):
             `None` keeps the rate constant (the report's).
         scale: Start of the pair score's scale.
         label_weight: Of the cross-entropy of `data.labels`, added to the loss of pairs.
-        label_scale: Lets the labels shape the embedding itself: classes are directions in its
-            space, and this is the scale of their cosines. `None` leaves the labels to the
-            backbone's features. See `siamese.labels`.
         seed: Of dropout, drawn anew for each epoch so that a resumed run repeats it.
     """
 
@@ -100,7 +97,6 @@ class SiameseModule(pl.LightningModule):
         warmup: float | None = 0.1,
         scale: float = 10.0,
         label_weight: float = 0.5,
-        label_scale: float | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -110,8 +106,6 @@ class SiameseModule(pl.LightningModule):
                 "model.learning_rate, backbone_rate, weight_decay and label_weight must be at "
                 f"least 0, scale above 0, not {(*rates, label_weight)} and {scale}"
             )
-        if label_scale is not None and label_scale <= 0:
-            raise UserError(f"model.label_scale must be above 0, not {label_scale}")
         if not 0 <= (warmup or 0) <= 1:
             raise UserError(f"model.warmup must be a share from 0 to 1, not {warmup}")
         if start_from is not None:
@@ -131,7 +125,7 @@ class SiameseModule(pl.LightningModule):
         self.score = (
             PairScore(1.0, 0.0, learned=False) if loss == "bare_sigmoid" else PairScore(scale)
         )
-        self.label_weight, self.label_scale = label_weight, label_scale
+        self.label_weight = label_weight
         self.heads: LabelHeads | None = None
         self._start_bias: float | None = None if loss == "sigmoid" else 0.0
         if freeze_backbone:
@@ -141,10 +135,7 @@ class SiameseModule(pl.LightningModule):
 
     def add_label_heads(self, classes: Sequence[int]) -> None:
         """Learn attributes with so many classes besides; the data says so before a training."""
-        size = self.encoder.features
-        if self.label_scale is not None:
-            size = self.encoder.config.embedding_size
-        self.heads = LabelHeads(size, classes, self.label_scale)
+        self.heads = LabelHeads(self.encoder.features, classes)
 
     def train(self, mode: bool = True) -> SiameseModule:
         """Training mode; a frozen backbone keeps the statistics of its batch norms."""
@@ -226,9 +217,7 @@ class SiameseModule(pl.LightningModule):
         loss = BATCH_LOSSES[self.loss](logits, positive)
         if self.heads is None:
             return loss
-        seen = embedding
-        if self.label_scale is None:
-            seen = self._gather(features, gradient=True)
+        seen = self._gather(features, gradient=True)
         label_loss = self.heads.loss(seen, self._gather(batch.labels))
         self.log("label_loss", label_loss, on_epoch=True, on_step=False, batch_size=1)
         return loss + self.label_weight * label_loss

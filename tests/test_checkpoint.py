@@ -26,6 +26,7 @@ from siamese.checkpoint import (
     load_checkpoint,
     start_from_checkpoint,
 )
+from siamese.concatenation import concatenated
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
 from siamese.pair_score import Calibration
@@ -393,19 +394,6 @@ def test_for_another_embedding_size_the_neck_alone_starts_anew(
     assert "embeddings of 12 numbers, not 7: the neck starts anew" in caplog.text
 
 
-def test_another_kind_of_neck_starts_anew_too(
-    saved: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    encoder = Encoder(replace(SMALL, neck="mlp"), 32, 32)
-    before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
-    with caplog.at_level(logging.WARNING):
-        start_from_checkpoint(encoder, Preprocessing(32, 32), saved)
-    given = load_checkpoint(saved).encoder.state_dict()
-    for name, weight in encoder.state_dict().items():
-        assert torch.equal(weight, (before if name.startswith("neck.") else given)[name]), name
-    assert "has the neck 'linear', not 'mlp': the neck starts anew" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("config", "preprocessing", "complaint"),
     [
@@ -429,6 +417,29 @@ def test_a_start_that_is_another_network_is_one_line(
     with pytest.raises(UserError, match=complaint) as caught:
         start_from_checkpoint(Encoder(config, 32, 32), preprocessing, saved)
     assert "\n" not in str(caught.value)
+
+
+def test_a_start_of_several_encoders_is_one_line(saved: Path, tmp_path: Path) -> None:
+    both = load_checkpoint(saved)
+    concatenated([both, both]).save(tmp_path / "both.safetensors")
+    with pytest.raises(UserError, match="is another encoder, with backbone 'concatenation'"):
+        start_from_checkpoint(
+            Encoder(SMALL, 32, 32), Preprocessing(32, 32), tmp_path / "both.safetensors"
+        )
+
+
+def test_a_neck_where_there_was_none_starts_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "model.safetensors"
+    bare = made(EncoderConfig("timm/resnet18", neck="none"))
+    bare.save(path)
+    encoder = Encoder(replace(bare.encoder.config, neck="linear"), 32, 32)
+    with caplog.at_level(logging.WARNING):
+        start_from_checkpoint(encoder, Preprocessing(32, 32), path)
+    for name, weight in bare.encoder.state_dict().items():
+        assert torch.equal(encoder.state_dict()[name], weight), name
+    assert "has the neck 'none', not 'linear': the neck starts anew" in caplog.text
 
 
 def test_a_start_whose_weights_depend_on_the_size_of_photos_is_one_line(tmp_path: Path) -> None:

@@ -81,6 +81,16 @@ def test_neighbours_may_be_of_the_whole_manifest(
     assert shares == {"split": 0.0, "all": 1.0}
 
 
+def test_neighbours_may_be_of_the_training_split(shop: Path, tmp_path: Path) -> None:
+    """Of its colour there are four: as many as asked for, though the test split has more of it."""
+    words = ["--split", "test", "--encoders", "colour_histogram", "--among", "train"]
+    shares = []
+    for top in ("4", "5"):
+        assert run(shop, tmp_path / top, *words, "--top", top) == 0
+        shares.append(float(pd.read_csv(tmp_path / top / "comparison.csv")["colour at 0"][0]))
+    assert shares == [1.0, 0.0]
+
+
 def test_a_folder_with_a_table_is_compared_whole_and_without_people(
     shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

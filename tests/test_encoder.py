@@ -167,18 +167,6 @@ def test_generalised_mean_of_dark_features_has_a_finite_gradient() -> None:
     assert pool.power.grad.isfinite()
 
 
-def test_the_longer_neck_has_a_layer_and_a_bend_between() -> None:
-    torch.manual_seed(0)
-    encoder = Encoder(replace(SMALL, neck="mlp"), 32, 32).eval()
-    assert isinstance(encoder.neck, nn.Sequential)
-    first, norm, _, last, centre = encoder.neck
-    features = torch.randn(3, encoder.features)
-    hidden = norm(first(features)).clamp(min=0)
-    expected = nn.functional.normalize(centre(last(hidden)), dim=1)
-    assert torch.allclose(encoder.embed_features(features), expected, atol=1e-6)
-    assert last.out_features == SMALL.embedding_size
-
-
 @pytest.mark.parametrize("pooling", ["average", "max"])
 def test_a_feature_map_may_be_pooled_by_its_mean_or_maximum(
     pooling: Literal["average", "max"],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -94,19 +92,3 @@ def test_a_batch_without_any_known_class_pulls_at_nothing() -> None:
     heads.loss(features, torch.full((2, 1), -1)).backward()
     assert features.grad is not None
     assert not features.grad.any()
-
-
-def test_with_a_scale_classes_are_directions_and_logits_scaled_cosines() -> None:
-    torch.manual_seed(0)
-    heads = LabelHeads(4, [3], scale=8.0)
-    embeddings = torch.nn.functional.normalize(torch.randn(5, 4), dim=1)
-    labels = torch.tensor([[0], [2], [1], [-1], [2]])
-    (weight,) = heads.parameters()  # no bias
-    terms = []
-    for embedding, (label,) in zip(embeddings, labels.tolist(), strict=True):
-        cosines = [float(embedding @ row / row.norm()) for row in weight.detach()]
-        weights = [math.exp(8 * cosine) for cosine in cosines]
-        if label >= 0:
-            terms.append(-math.log(weights[label] / sum(weights)))
-    expected = sum(terms) / len(terms)
-    assert heads.loss(embeddings, labels).item() == pytest.approx(expected, rel=1e-5)

@@ -161,32 +161,6 @@ def test_a_step_follows_the_gradient_of_the_labels_as_well() -> None:
             assert torch.allclose(gradients[name], parameter.grad, rtol=1e-2, atol=1e-4), name
 
 
-def test_with_a_scale_the_labels_shape_the_embedding() -> None:
-    """The gradient of the naive loss again; the neck now gets some of the labels'."""
-    module = descending("infonce", label_weight=0.7, label_scale=6.0)
-    module.add_label_heads([3])
-    batch = photo_batch(4, 1)
-    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, -1])[:, None]
-    model = copy.deepcopy(module)
-    embedding = model(batch.pixels)
-    expected = naive_infonce(model.score, embedding, batch)
-    assert model.heads is not None
-    (directions,) = model.heads.parameters()
-    assert directions.shape == (3, 8)
-    logits = 6 * embedding @ torch.nn.functional.normalize(directions, dim=1).T
-    likelihood = logits.log_softmax(dim=1)
-    expected = expected - 0.7 * likelihood[torch.arange(7), labels[:7, 0]].mean()
-    expected.backward()
-    gradients, logged = step_of_descent(module, batch._replace(labels=labels))
-    assert logged == pytest.approx(expected.item(), rel=1e-4)
-    for name, parameter in model.named_parameters():
-        if name != "score.bias":
-            assert parameter.grad is not None
-            assert torch.allclose(gradients[name], parameter.grad, rtol=1e-2, atol=1e-4), name
-    with pytest.raises(UserError, match=r"model\.label_scale must be above 0, not 0"):
-        SiameseModule(SMALL, SIZE, label_scale=0.0)
-
-
 def test_a_step_of_the_reports_loss_follows_its_gradient() -> None:
     """Both photos of a pair go through one network; the score is the bare cosine."""
     module = descending("bare_sigmoid")

@@ -95,6 +95,18 @@ def test_perfect_embeddings_reach_what_is_possible() -> None:
     assert result.at(0) == result.possible_at(0) == 9 / 13
 
 
+def test_neighbours_may_be_of_some_products_only_and_so_is_what_is_possible() -> None:
+    ranked = np.array([False, True, True, True, False])
+    asked = np.array([0, 1, 4])
+    found = neighbours(CIRCLE, asked, 2, ranked)
+    assert found.tolist() == [[1, 2], [2, 3], [3, 2]]
+    report = precision("kind", np.array([0, 0, 0, 1, 1]), asked, found, ranked)
+    assert report.shares.tolist() == [1.0, 0.5, 0.5]
+    assert report.possible.tolist() == [1.0, 0.5, 0.5]
+    with pytest.raises(UserError, match="1 products have no neighbours"):
+        neighbours(CIRCLE, asked, 2, np.arange(5) == 3)
+
+
 def test_one_product_has_no_neighbours() -> None:
     with pytest.raises(UserError, match="1 products have no neighbours"):
         neighbours(CIRCLE[:1], np.array([0]))

@@ -43,12 +43,14 @@ class Photos:
     Args:
         products: Photos of the products that are ranked, with their labels.
         asked: Ids of the products whose neighbours are judged.
+        ranked: Ids of the products that may be neighbours; `None` for all.
         people: Photos of people wearing asked products; none where there are no pairs.
         fitted: Photos that an encoder may be fitted to, such as those of the training split.
     """
 
     products: Sequence[ListedPhoto]
     asked: frozenset[str]
+    ranked: frozenset[str] | None = None
     people: Sequence[ListedPhoto] = ()
     fitted: Sequence[ListedPhoto] = ()
 
@@ -118,14 +120,15 @@ def compare(
     seconds = time.perf_counter() - started
     embeddings = torch.cat([mean_embedding(torch.from_numpy(p.embeddings)) for p in products])
     asked = np.flatnonzero([product.product_id in photos.asked for product in products])
-    found = neighbours(embeddings, asked, top)
+    ranked = np.array([photos.ranked is None or p.product_id in photos.ranked for p in products])
+    found = neighbours(embeddings, asked, top, ranked)
     labels = [labels_of(products, column) for column in columns]
     precisions = [
-        precision(column, label, asked, found)
+        precision(column, label, asked, found, ranked)
         for column, label in zip(columns, labels, strict=True)
     ]
     if len(columns) > 1:
-        precisions.append(precision(" + ".join(columns), combined(labels), asked, found))
+        precisions.append(precision(" + ".join(columns), combined(labels), asked, found, ranked))
     weights = checkpoint.encoder.state_dict().values()
     return Compared(
         name,

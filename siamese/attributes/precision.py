@@ -50,34 +50,49 @@ class Precision:
         return _within(self.possible, tolerance)
 
 
-def neighbours(embeddings: Tensor, asked: Integers, top: int = TOP) -> Integers:
+def neighbours(
+    embeddings: Tensor,
+    asked: Integers,
+    top: int = TOP,
+    ranked: npt.NDArray[np.bool_] | None = None,
+) -> Integers:
     """The products nearest to each asked one, itself left out; ties in order of their places.
 
     Args:
-        embeddings: Unit, float32 (N, D), N at least 2.
+        embeddings: Unit, float32 (N, D).
         asked: Places of products, int64 (A,).
-        top: How many, at most N − 1.
+        top: How many, at most.
+        ranked: Products that may be neighbours, bool (N,), R of them; by default all.
 
     Returns:
-        int64 (A, min(top, N − 1)), nearest first.
+        int64 (A, min(top, R − 1)), nearest first; places among all N.
 
     Raises:
         UserError: There is no other product.
     """
-    count = min(top, len(embeddings) - 1)
+    allowed = np.ones(len(embeddings), bool) if ranked is None else ranked
+    count = min(top, int(allowed.sum()) - 1)
     if count < 1:
-        raise UserError(f"{len(embeddings)} products have no neighbours; give two or more")
+        raise UserError(f"{allowed.sum()} products have no neighbours; give two or more")
+    hidden = torch.from_numpy(~allowed)
     step = max(1, CHUNK // len(embeddings))
     parts = [np.empty((0, count), np.int64)]
     for start in range(0, len(asked), step):
         own = torch.from_numpy(asked[start : start + step])
         cosine = embeddings[own] @ embeddings.T
         cosine[torch.arange(len(own)), own] = -torch.inf
+        cosine[:, hidden] = -torch.inf
         parts.append(_first(cosine, count))
     return np.concatenate(parts)
 
 
-def precision(column: str, labels: Integers, asked: Integers, found: Integers) -> Precision:
+def precision(
+    column: str,
+    labels: Integers,
+    asked: Integers,
+    found: Integers,
+    ranked: npt.NDArray[np.bool_] | None = None,
+) -> Precision:
     """How many of the found products have the asked one's label.
 
     Args:
@@ -85,12 +100,14 @@ def precision(column: str, labels: Integers, asked: Integers, found: Integers) -
         labels: int64 (N,), from 0; `UNKNOWN` equals no label, and its product is not judged.
         asked: int64 (A,).
         found: Of `neighbours`, int64 (A, k).
+        ranked: As given there.
     """
+    allowed = np.ones(len(labels), bool) if ranked is None else ranked
     judged = labels[asked] != UNKNOWN
     own, others = labels[asked[judged]], found[judged]
     shares = (labels[others] == own[:, None]).mean(axis=1) if len(own) else np.empty(0)
-    counts = np.bincount(labels[labels != UNKNOWN], minlength=1)
-    alike = counts[own] - 1 if len(own) else np.empty(0)
+    counts = np.bincount(labels[allowed & (labels != UNKNOWN)], minlength=labels.max() + 1)
+    alike = counts[own] - allowed[asked[judged]] if len(own) else np.empty(0)
     return Precision(column, shares, np.minimum(alike / max(1, found.shape[1]), 1.0))
 
 

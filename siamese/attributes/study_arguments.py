@@ -29,8 +29,9 @@ def add_compare(commands: Any, broken: argparse.ArgumentParser) -> None:
     compare.add_argument(
         "--among",
         default="split",
-        choices=("split", "all"),
-        help="neighbours are products of that split, or of the whole manifest",
+        choices=("split", "train", "all"),
+        help="neighbours are products of that split, of the training split, or of the whole "
+        "manifest",
     )
     compare.add_argument("--top", type=_positive, default=10, help="neighbours of each product")
     compare.add_argument("--tolerances", type=_share, nargs="+", default=[0.0, 0.1, 0.2])

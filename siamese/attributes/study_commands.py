@@ -77,7 +77,7 @@ def photos_of_manifest(frame: pd.DataFrame, split: str, among: str) -> Photos:
     Args:
         frame: See `datasets.manifest`.
         split: Whose neighbours are judged; `all` for every product.
-        among: `split` or `all`: the products that are neighbours.
+        among: `split`, `train` or `all`: the products that are neighbours.
 
     Raises:
         UserError: The split is empty.
@@ -90,9 +90,17 @@ def photos_of_manifest(frame: pd.DataFrame, split: str, among: str) -> Photos:
     asked = listed_in_manifest(chosen)
     people = chosen[chosen["role"] == "person"].assign(role="product")
     train = frame[(frame["split"] == "train") & (frame["role"] == "product")]
+    if among == "train" and train.empty:
+        raise UserError("--among train: the manifest has no product of that split")
+    shown = {
+        "split": chosen,
+        "train": frame[frame["split"].isin(["train", split]) | (split == "all")],
+        "all": frame,
+    }
     return Photos(
-        listed_in_manifest(frame) if among == "all" else asked,
+        listed_in_manifest(shown[among]),
         frozenset(photo.product_id for photo in asked),
+        frozenset(train["product_id"]) if among == "train" else None,
         listed_in_manifest(people) if len(people) else (),
         listed_in_manifest(train) if split not in ("all", "train") and len(train) else (),
     )

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -157,6 +157,15 @@ class Tagger(nn.Module):
         save_tensors(path, self.state_dict(), FORMAT, asdict(self.card))
 
 
+def card_from(described: dict[str, Any]) -> TaggerCard:
+    """A card from plain JSON values, as files keep it."""
+    columns = tuple(
+        Column(c["name"], tuple(c["values"]), {k: tuple(v) for k, v in c["unions"].items()})
+        for c in described["columns"]
+    )
+    return TaggerCard(**{**described, "columns": columns})
+
+
 def without_neck(checkpoint: Checkpoint) -> Checkpoint:
     """An encoder like this one whose embedding are the backbone's pooled features, unit length.
 
@@ -176,11 +185,7 @@ def load_tagger(path: str | Path) -> Tagger:
     """
     weights, card = load_tensors(path, FORMAT, "a tagger", "tagger train")
     try:
-        columns = tuple(
-            Column(c["name"], tuple(c["values"]), {k: tuple(v) for k, v in c["unions"].items()})
-            for c in card.pop("columns")
-        )
-        tagger = Tagger(TaggerCard(columns=columns, **card))
+        tagger = Tagger(card_from(card))
         tagger.load_state_dict(weights)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TaggerError(f"{path}: damaged; train it again with infer.py tagger train") from error

@@ -42,6 +42,12 @@ def add_tagger(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="VALUE=A+B",
         help="a value that means several others, such as Unisex=Men+Women",
     )
+    train.add_argument(
+        "--encoder",
+        metavar="FILE",
+        help="also write an encoder, for `index --checkpoint`, whose nearest products agree in "
+        "these labels",
+    )
     train.add_argument("--confusion", metavar="FOLDER", help="a PNG per column of what was mixed")
     train.add_argument("--json", action="store_true")
 

@@ -17,6 +17,7 @@ from siamese.attributes.filling import fill, missing
 from siamese.attributes.held_out import held_out
 from siamese.attributes.inputs import product_inputs
 from siamese.attributes.label_table import JOINT, LabelTable, read_labels
+from siamese.attributes.labelled import labelled
 from siamese.attributes.tagger import Tagger, TaggerCard, columns_of, load_tagger
 from siamese.attributes.tagger_report import TaggerReport, tagger_report
 from siamese.attributes.tagger_training import train_tagger
@@ -50,6 +51,8 @@ def train(
     tagger = train_tagger(card, inputs[~test], labels[~test])
     trained = time.perf_counter() - started
     tagger.save(arguments.tagger)
+    if arguments.encoder is not None:
+        labelled(tagger.reader(checkpoint), tagger, inputs[~test]).save(arguments.encoder)
     report = measured(tagger, inputs[test], labels[test], arguments.confusion)
     if arguments.json:
         seconds = {"seconds_reading": read, "seconds_training": trained}

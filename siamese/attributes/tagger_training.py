@@ -13,7 +13,7 @@ from torch.nn import functional
 from siamese.attributes.tagger import Tagger, TaggerCard
 from siamese.labels import UNKNOWN
 
-EPOCHS = 40
+EPOCHS = 80
 BATCH = 128
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.01
