@@ -86,6 +86,25 @@ def test_a_failed_batch_is_told_to_its_callers_and_the_next_one_works(doubler: D
     assert asyncio.run(all_of_it()) == 8
 
 
+def test_one_bad_task_does_not_fail_the_others_of_its_batch(doubler: Doubler) -> None:
+    async def all_of_it() -> list[int | BaseException]:
+        batcher = Batcher(doubler, largest=8)
+        batcher.start()
+        first = asyncio.ensure_future(batcher.submit(0))
+        await begun(doubler)
+        others = [asyncio.ensure_future(batcher.submit(n)) for n in (1, -1, 2)]
+        await asyncio.sleep(0)
+        doubler.go_on.set()
+        answers = await asyncio.gather(first, *others, return_exceptions=True)
+        await asyncio.to_thread(batcher.stop)
+        return list(answers)
+
+    zero, two, error, four = asyncio.run(all_of_it())
+    assert (zero, two, four) == (0, 2, 4)
+    assert isinstance(error, ValueError)
+    assert doubler.batches == [[0], [1, -1, 2], [1], [-1], [2]]
+
+
 def test_stopping_answers_what_waits(doubler: Doubler) -> None:
     async def all_of_it() -> list[int]:
         batcher = Batcher(doubler, largest=8)

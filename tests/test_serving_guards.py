@@ -88,6 +88,13 @@ def test_a_client_over_its_rate_is_told_when_to_come_again(shop: Path) -> None:
         assert client.get("/v1/thumbnails/000").status_code == 200
 
 
+def test_who_guesses_tokens_is_slowed_down(shop: Path) -> None:
+    with client_of(shop, rate=1.0) as client:
+        wrong = {"Authorization": "Bearer guess"}
+        answers = [client.get("/v1/statistics", headers=wrong).status_code for _ in range(4)]
+        assert answers == [401, 401, 429, 429]
+
+
 def test_a_full_queue_answers_429_and_recovers(shop: Path, held: threading.Event) -> None:
     content = photo_of(shop, "000")
     with client_of(shop, queue=3) as client, ThreadPoolExecutor(3) as pool:
@@ -124,13 +131,9 @@ def test_a_body_that_is_too_large_is_refused_by_its_length(shop: Path) -> None:
 
 
 def test_a_body_without_a_length_is_cut_off(shop: Path) -> None:
-    sent = 0
-
     def endless() -> Iterator[bytes]:
-        nonlocal sent
         yield b'--b\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'
         for _ in range(100):
-            sent += 500
             yield b"x" * 500
 
     with client_of(shop, max_upload=1000) as client:

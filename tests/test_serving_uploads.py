@@ -36,8 +36,8 @@ def png_that_promises(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def png_bomb(side: int = 4000) -> bytes:
-    """16 megapixels of one colour: under the limit, some kB, and decoded in full."""
+def png_bomb(side: int) -> bytes:
+    """Many pixels of one colour: some kB, and decoded in full."""
     return picture(side, side, "PNG", compress_level=1)
 
 
@@ -47,6 +47,30 @@ def webp_that_promises(width: int, height: int) -> bytes:
     simple = picture(16, 16, "WEBP")
     body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\0\0\0\0" + sides + simple[12:]
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def jpeg_of_scans(count: int, side: int = 64) -> bytes:
+    """A progressive JPEG that goes over its picture so many times, at 100 bytes each."""
+    stream = BytesIO()
+    Image.new("L", (side, side), 128).save(stream, "JPEG", progressive=True)
+    whole = stream.getvalue()
+    begin = whole.rfind(b"\xff\xda")
+    last, scans = whole[begin:-2], whole.count(b"\xff\xda")
+    return whole[:-2] + last * (count - scans) + b"\xff\xd9"
+
+
+def jpeg_that_hides_its_scans() -> bytes:
+    """Between them lie markers without content, behind which no length of a segment comes."""
+    few = jpeg_of_scans(10)
+    last = few[few.rfind(b"\xff\xda") : -2]
+    return few[:-2] + (b"\xff\x01\xff\xd0" + last) * 60 + b"\xff\xd9"
+
+
+def moving_photo() -> bytes:
+    """A JPEG with metadata and a film behind its end, both full of what looks like scans."""
+    photo = picture(400, 300)
+    inside = b"\xff\xe1" + struct.pack(">H", 60_002) + b"\xff\xda" * 30_000
+    return photo[:2] + inside + photo[2:] + b"\xff\xda\x00\x02" * 10_000
 
 
 def gif_of_many_frames() -> bytes:
@@ -82,6 +106,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], int]] = {
     "4 gigapixels": (lambda: png_that_promises(65_535, 65_535), 422),
     "a WebP of 268 megapixels": (lambda: webp_that_promises(16_383, 16_383), 422),
     "a WebP of 280 terapixels": (lambda: webp_that_promises(2**24, 2**24), 422),
+    "a PNG of as many pixels as a JPEG may have": (lambda: png_bomb(4000), 422),
+    "a JPEG of 100,000 scans": (lambda: jpeg_of_scans(100_000), 422),
+    "a JPEG that hides its scans": (jpeg_that_hides_its_scans, 422),
     "a truncated JPEG": (lambda: picture(400, 400)[:300], 422),
     "a truncated PNG": (lambda: png_that_promises(400, 400)[:60], 422),
     "a JPEG with a damaged middle": (lambda: picture(400, 400)[:200] + b"\0" * 500, 422),
@@ -135,7 +162,22 @@ def test_a_photo_of_many_pixels_and_few_bytes_is_shrunk_before_it_is_kept() -> N
 
 
 def test_a_photo_of_few_bytes_and_many_pixels_is_answered(client: TestClient) -> None:
-    assert search(client, png_bomb()).status_code == 200
+    assert search(client, png_bomb(3500)).status_code == 200
+
+
+def test_of_kinds_that_are_decoded_in_full_fewer_pixels_are_taken() -> None:
+    """They take up to 28 bytes of memory a pixel, a JPEG at most 8."""
+    assert check_upload(picture(200, 100), 20_000) == (100, 200)
+    assert check_upload(picture(100, 50, "PNG"), 20_000) == (50, 100)
+    with pytest.raises(PhotoError, match="over the limit of 5,000"):
+        check_upload(picture(200, 100, "PNG"), 20_000)
+
+
+def test_photos_of_few_scans_are_taken_whatever_else_they_hold(client: TestClient) -> None:
+    for content in (jpeg_of_scans(50), moving_photo(), picture(400, 300, progressive=True)):
+        assert search(client, content).status_code == 200
+    with pytest.raises(PhotoError, match="over 50 scans"):
+        check_upload(jpeg_of_scans(51), LIMIT)
 
 
 def test_an_animation_is_its_first_frame(client: TestClient) -> None:
@@ -172,6 +214,7 @@ def test_uploads_are_never_written_unless_the_shop_keeps_them(tmp_path: Path) ->
         assert search(client, picture()).status_code == 200
     (kept,) = (shop / "serving" / "uploads").iterdir()
     assert kept.suffix == ".jpg"
+    assert kept.parent.stat().st_mode & 0o077 == 0  # other users of the machine see none
     os.utime(kept, (0, time.time() - 3601))
     with client_of(shop, keep_uploads_hours=1.0):
         deadline = time.monotonic() + 5

@@ -43,7 +43,7 @@ class Batcher(Generic[Task, Answer]):
         """The answer; a caller that is cancelled leaves its task undone if it was not begun.
 
         Raises:
-            Exception: What `work` raised for the batch.
+            Exception: What `work` raised for the task.
         """
         promise: _Promise[Answer] = _Promise(asyncio.get_running_loop())
         self._waiting.put((task, promise))
@@ -80,9 +80,11 @@ class Batcher(Generic[Task, Answer]):
         """Work, and tell each caller."""
         try:
             answers = self._work([task for task, _ in batch])
-        except Exception as error:  # noqa: BLE001 (the callers raise it)
-            for _, promise in batch:
-                promise.fail(error)
+        except Exception as error:  # noqa: BLE001 (the caller raises it)
+            if len(batch) == 1:
+                batch[0][1].fail(error)
+            for item in batch if len(batch) > 1 else ():  # one bad task shall not fail the others
+                self._answer([item])
             return
         for (_, promise), answer in zip(batch, answers, strict=True):
             promise.keep(answer)

@@ -29,7 +29,9 @@ class FeedbackLog:
         line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
         handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(handle, line)  # one write of an appending handle is never mixed with others
+            # One write of an appending handle is never mixed with others.
+            if os.write(handle, line) < len(line):
+                raise OSError(f"{self._path}: the disk is full")
             os.fsync(handle)
         finally:
             os.close(handle)

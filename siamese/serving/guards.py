@@ -75,11 +75,12 @@ class Guards:
             await self._app(scope, receive, send)
             return
         try:
-            self._check_token(scope)
-            self._check_length(scope)
             if scope["path"].startswith(THUMBNAILS):
                 await self._as_thumbnail(scope, receive, send)
             else:
+                self._check_rate(scope)  # first: whoever guesses tokens is slowed down, too
+                self._check_token(scope)
+                self._check_length(scope)
                 await self._as_query(scope, receive, send)
         except ProblemError as error:
             self._metrics.refused.labels(error.kind).inc()
@@ -97,10 +98,6 @@ class Guards:
 
     async def _as_query(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Everything else of the API."""
-        seconds = self._rate.wait(client_of(scope))
-        if seconds:
-            again = {"Retry-After": str(math.ceil(seconds))}
-            raise ProblemError(429, "rate-limit", "too many requests of this client", again)
         if self._queries >= self._settings.queue:
             raise ProblemError(429, "queue-full", "the server is busy; come again", AGAIN)
         self._queries += 1
@@ -127,6 +124,13 @@ class Guards:
             if not begun:
                 raise ProblemError(503, "timeout", "took too long; come again", AGAIN) from error
 
+    def _check_rate(self, scope: Scope) -> None:
+        """Refuse a client that asks too often."""
+        seconds = self._rate.wait(client_of(scope))
+        if seconds:
+            again = {"Retry-After": str(math.ceil(seconds))}
+            raise ProblemError(429, "rate-limit", "too many requests of this client", again)
+
     def _check_token(self, scope: Scope) -> None:
         """Let nobody change the catalog but who knows the token; before a byte is read."""
         if scope["method"] not in CHANGES and not scope["path"].startswith(FOR_THE_SHOP):
@@ -141,10 +145,8 @@ class Guards:
 
     def _check_length(self, scope: Scope) -> None:
         """Refuse by the header; FastAPI counts the bytes of bodies that come without."""
-        length, limit = (
-            dict(scope["headers"]).get(b"content-length", b"0"),
-            self._settings.max_upload,
-        )
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        limit = self._settings.max_upload
         if length.isdigit() and int(length) > limit:
             told = f"over {limit / 2**20:g} MiB; scale the photo down first"
             raise ProblemError(413, "content-too-large", told, {"Connection": "close"})

@@ -72,7 +72,8 @@ class KeptUploads:
 
     def keep(self, content: bytes) -> None:
         """Write an upload that was encoded anew (see `uploads.as_stored`), if any are kept."""
-        if self._seconds:
+        if self.wanted:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # nobody else's business
             with replacing(self._folder / f"{secrets.token_hex(16)}.jpg") as temporary:
                 temporary.write_bytes(content)
 

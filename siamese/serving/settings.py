@@ -39,7 +39,7 @@ class Settings:
         timeout: Seconds after which a request is given up.
         rate: Requests per second and client, on average; 0 for any number.
         max_upload: Bytes of a request's body.
-        max_pixels: Of an uploaded photo, checked before it is decoded.
+        max_pixels: Of an uploaded JPEG, checked before it is decoded; see `uploads`.
     """
 
     checkpoint: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 
 from PIL import Image
@@ -11,6 +12,13 @@ from siamese.photos import PhotoError, open_photo, photo_size
 CALLED = "photo"  # in messages; the name that a stranger gave it is never used
 # How files of each kind begin. Pillow reads more kinds; a browser's camera and shops send these.
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+JPEG = BEGINNINGS[0]
+# What a decoded photo takes, measured: JPEG up to 8 bytes a pixel, others, which cannot be decoded
+# at a smaller size, up to 28 (WebP with transparency). So both may take the same memory.
+OF_JPEGS_PIXELS = 1 / 4
+MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")  # of a JPEG's segment; the rest is data
+END, SCAN = 0xD9, 0xDA
+MOST_SCANS = 50  # cameras and programs write 1 to 20; one may be 100 bytes and .06 s of work
 KEPT_SIDE = 1600  # pixels of the longer side of photos that are stored
 KEPT_QUALITY = 90
 
@@ -22,16 +30,22 @@ class NotAPhotoError(PhotoError):
 def check_upload(content: bytes, max_pixels: int) -> tuple[int, int]:
     """Look at kind and header of an upload; (height, width) of the upright photo.
 
+    Args:
+        content: The upload.
+        max_pixels: Of a JPEG; other kinds may have `OF_JPEGS_PIXELS` of it.
+
     Raises:
         NotAPhotoError: It is of no kind that is taken.
-        PhotoError: Empty, too many pixels, too few, or damaged at its beginning.
+        PhotoError: Empty, too many pixels or scans, too few, or damaged at its beginning.
     """
     if not content:
         raise PhotoError(f"{CALLED}: is empty (0 bytes); choose another one")
     if not is_photo(content):
         raise NotAPhotoError(f"{CALLED}: is no JPEG, PNG, WebP, AVIF or GIF; save it as one")
-    if content[:4] == b"RIFF" and _webp_pixels(content) > max_pixels:  # Pillow decodes on opening
-        raise PhotoError(f"{CALLED}: has over {max_pixels:,} pixels; scale it down first")
+    if not content.startswith(JPEG):
+        max_pixels = int(max_pixels * OF_JPEGS_PIXELS)
+    elif _scans(content) > MOST_SCANS:
+        raise PhotoError(f"{CALLED}: has over {MOST_SCANS} scans; save it anew")
     return photo_size(content, name=CALLED, pixel_limit=max_pixels)
 
 
@@ -65,10 +79,17 @@ def encoded(photo: Image.Image, quality: int) -> bytes:
     return stream.getvalue()
 
 
-def _webp_pixels(content: bytes) -> int:
-    """Pixels that a WebP's extended header promises, 0 for the simple kinds (at most 268 M)."""
-    if content[12:16] != b"VP8X":
-        return 0
-    width = int.from_bytes(content[24:27], "little") + 1
-    height = int.from_bytes(content[27:30], "little") + 1
-    return width * height
+def _scans(content: bytes) -> int:
+    """Passes over a JPEG's whole picture, at most one more than allowed.
+
+    From segment to segment as decoders go, for what lies within them or behind the end (a film,
+    where the photo is a moving one) may look like a marker.
+    """
+    place, scans = 2, 0
+    while scans <= MOST_SCANS and (marker := MARKER.search(content, place)):
+        kind, start = marker[1][0], marker.end()
+        if kind == END:
+            break
+        place = start + int.from_bytes(content[start : start + 2], "big")
+        scans += kind == SCAN
+    return scans
