@@ -8,7 +8,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that forgets a fixture must not wait for it
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,3 +28,12 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 16 drawn products with two to three photos of people each."""
     folder = tmp_path_factory.mktemp("drawn") / "rendered"
     return write_rendered_dataset(folder, products=16, person_photos=(2, 3), workers=1)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser; not for the whole session, since it occupies the thread's event loop."""
+    from helpers_browser import browser
+
+    with browser() as opened:
+        yield opened

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
 
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1366, "height": 900}}
 PHONE: dict[str, Any] = {
@@ -16,24 +18,26 @@ PHONE: dict[str, Any] = {
     "has_touch": True,
     "is_mobile": True,
 }
+SIZES = {"desktop": DESKTOP, "phone": PHONE}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WITHOUT = "the pages were NOT tested: no Chromium on the path; `apt-get install chromium`"
+WORDS = ("--no-sandbox", "--use-fake-device-for-media-stream")  # a camera that sees a green disc
 
 
 def browser_path() -> str:
     """Where a Chromium is; skips the test where there is none."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
-        pytest.skip("needs Chromium, such as from `apt-get install chromium`")
+        pytest.skip(WITHOUT)
     return found
 
 
 @contextmanager
 def browser() -> Iterator[Any]:
     """A headless one, without a sandbox: tests may run as root, and open their own pages only."""
-    playwright = pytest.importorskip("playwright.sync_api")
     path = browser_path()
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=list(WORDS))
         yield opened
         opened.close()
 
@@ -66,8 +70,6 @@ class Watched:
 
     def accessible(self) -> list[str]:
         """Serious and critical faults that axe-core finds in the page as it is now."""
-        from axe_playwright_python.sync_playwright import Axe
-
         found = Axe().run(self.page).response["violations"]
         return [
             f"{fault['id']}: {node['html'][:120]}"
@@ -80,3 +82,45 @@ class Watched:
         """Closes the page; a complaint fails the test."""
         self.page.context.close()
         assert self.complaints == []
+
+
+Visit = Callable[..., Watched]
+
+
+@contextmanager
+def visits(browser: Any, address: str) -> Iterator[Visit]:
+    """Opens pages of a server; at the end none may have complained or asked another server."""
+    opened: list[Watched] = []
+
+    def visit(path: str = "/", size: str = "desktop", **how: Any) -> Watched:
+        watched = Watched(browser, address, **SIZES[size], **how)
+        opened.append(watched)
+        watched.page.goto(path)
+        return watched
+
+    yield visit
+    for watched in opened:
+        watched.close()
+
+
+def ids(page: Any) -> list[str]:
+    """Of the products that are shown, in order."""
+    return [card.get_attribute("data-id") for card in page.query_selector_all("#grid .card")]
+
+
+def idle(page: Any) -> None:
+    """Until nothing is loaded any more."""
+    page.wait_for_load_state("networkidle")
+    page.wait_for_selector("#grid[aria-busy=false]", state="attached")
+
+
+def upload(page: Any, photo: Any) -> None:
+    """Choose a customer's photo and wait for the answer."""
+    page.set_input_files("#file", photo)
+    page.wait_for_selector("#grid .score")
+    idle(page)
+
+
+def fits(page: Any) -> bool:
+    """Whether nothing reaches beyond the screen's width."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))

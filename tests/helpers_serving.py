@@ -86,9 +86,14 @@ def served(folder: Path, **changes: Any) -> Iterator[str]:
         thread.join()
 
 
+def place_of(shop: Path, name: str) -> Path:
+    """Where the photo lies that a product was indexed with."""
+    return shop / "photos" / f"{name}.png"
+
+
 def photo_of(shop: Path, name: str) -> bytes:
-    """The photo that a product was indexed with."""
-    return (shop / "photos" / f"{name}.png").read_bytes()
+    """That photo."""
+    return place_of(shop, name).read_bytes()
 
 
 def picture(width: int = 40, height: int = 60, kind: str = "JPEG", **how: Any) -> bytes:

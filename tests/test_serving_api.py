@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,25 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from helpers_catalog import save_checkpoint
-from helpers_serving import IDS, client_of, copy_of, ids_of, make_shop, photo_of, picture, search
+from helpers_serving import (
+    IDS,
+    client_of,
+    copy_of,
+    ids_of,
+    make_shop,
+    photo_of,
+    picture,
+    put,
+    search,
+)
 
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
 from siamese.finder import Finder
 from siamese.recommend.personal import PersonalFinder
 from siamese.recommend.taste import taste_from
+from siamese.serving import search_routes
+from siamese.serving.feedback import FeedbackLog
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +240,28 @@ def test_why_a_product_was_found_comes_as_two_pictures(client: TestClient, shop:
     assert_problem(missing, 404, "unknown-product")
 
 
+def test_why_a_product_was_found_shows_the_photo_that_it_was_found_by(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    explain = search_routes.explain
+
+    def noted(checkpoint: Any, query: Any, products: Any, box: Any) -> Any:
+        seen.extend(products)
+        return explain(checkpoint, query, products, box)
+
+    monkeypatch.setattr(search_routes, "explain", noted)
+    with client_of(copy_of(shop, tmp_path)) as client:
+        both = [photo_of(shop, "001"), photo_of(shop, "004")]
+        stored = put(client, "both", *both).json()["product"]
+        assert stored["photos"] == 2
+        for content in both:
+            data = {"product_id": "both"}
+            answer = client.post("/v1/explain", files={"photo": content}, data=data)
+            assert answer.json()["cosine"] > 0.99
+    assert len(set(seen)) == 2
+
+
 def test_feedback_is_on_the_disk_when_it_is_acknowledged(client: TestClient, shop: Path) -> None:
     said = {"product_id": "002", "verdict": "right"}
     answer = client.post("/v1/feedback", json=said)
@@ -237,6 +272,15 @@ def test_feedback_is_on_the_disk_when_it_is_acknowledged(client: TestClient, sho
     assert_problem(wrong, 422, "invalid-request")
     unknown = client.post("/v1/feedback", json=said | {"product_id": "x"})
     assert_problem(unknown, 404, "unknown-product")
+
+
+def test_feedback_that_a_full_disk_cut_off_is_not_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, line: write(handle, line[:5]))
+    with pytest.raises(OSError, match="disk is full"):
+        FeedbackLog(tmp_path / "feedback.jsonl").append({"product_id": "1"})
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,28 @@ def test_an_update_keeps_what_it_does_not_name(client: TestClient, photo: bytes)
     assert search(client, photo, top=1).json()["matches"][0]["product_id"] == "x"
 
 
+def test_a_value_that_a_tagger_filled_in_is_marked_until_the_shop_gives_one(
+    client: TestClient, folder: Path, photo: bytes
+) -> None:
+    put(client, "x", photo, price=3)
+    marked = {"baseColour": "Blue", "baseColour_predicted": 0.75}
+    Catalog.open(folder / "catalog").set_attributes(["x"], marked)
+    assert soon(lambda: client.get("/v1/products/x").json()["product"]["predicted"] != {})
+    for found in (
+        client.get("/v1/products/x").json()["product"],
+        search(client, photo, top=1).json()["matches"][0],
+    ):
+        assert found["attributes"] == {"baseColour": "Blue", "price": 3}
+        assert found["predicted"] == {"baseColour": 0.75}
+    names = [facet["name"] for facet in client.get("/v1/facets").json()["facets"]]
+    assert "baseColour_predicted" not in names
+    assert "baseColour_predicted" not in client.get("/v1/about").json()["captions"]
+    told = client.get("/v1/statistics", headers=ADMIN).json()
+    assert "baseColour_predicted" not in [*told["missing"], *(c["name"] for c in told["columns"])]
+    given = put(client, "x", baseColour="Green").json()["product"]
+    assert (given["attributes"]["baseColour"], given["predicted"]) == ("Green", {})
+
+
 def test_new_photos_replace_the_old_ones_also_on_the_disk(
     client: TestClient, folder: Path, photo: bytes
 ) -> None:

@@ -65,6 +65,20 @@ def test_missing_attributes_are_counted(columns: Columns) -> None:
     assert columns.missing() == {"colour": 1, "price": 1, "new": 1}
 
 
+def test_a_predicted_value_counts_and_its_mark_is_no_column(tmp_path: Path) -> None:
+    products = [
+        product("p0", seed=0, colour="Red"),
+        product("p1", seed=1, colour="Red", colour_predicted=0.75),
+        product("p2", seed=2),
+    ]
+    columns = Columns(new_catalog(tmp_path, *products).snapshot())
+    assert list(columns.by_name) == ["colour"]
+    assert columns.mask({"colour": ["Red"]}).tolist() == [True, True, False]
+    (facet,) = columns.facets({})
+    assert [(each.value, each.count) for each in facet.values] == [("Red", 2)]
+    assert columns.missing() == {"colour": 1}
+
+
 def test_an_empty_catalog_has_no_facets(tmp_path: Path) -> None:
     empty = Columns(new_catalog(tmp_path).snapshot())
     assert empty.facets({}) == []

@@ -47,6 +47,42 @@ def test_every_request_is_answered_as_the_document_says(
     assert len(asked) >= (OPERATIONS if kind is GenerationMode.POSITIVE else 8)
 
 
+def test_everything_that_goes_in_or_out_has_an_example(document: Any) -> None:
+    raw = document.raw_schema
+    lacking: list[str] = []
+    for path, operations in raw["paths"].items():
+        for method, operation in operations.items():
+            contents = [operation.get("requestBody", {}), *operation["responses"].values()]
+            for body in contents:
+                for kind, content in body.get("content", {}).items():
+                    if path != "/metrics" and "example" not in content:
+                        fields = without_example(content["schema"], raw)
+                        lacking += [f"{method} {path} {kind}: {field}" for field in fields]
+            for parameter in operation.get("parameters", []):
+                if not {"examples", "default"} & {*parameter, *parameter["schema"]}:
+                    lacking.append(f"{method} {path}: {parameter['name']}")
+    assert lacking == []
+
+
+def without_example(schema: Any, raw: Any) -> list[str]:
+    """The fields of a schema that have none; files and truth values need none."""
+    if "$ref" in schema:
+        schema = raw["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if {"examples", "enum", "prefixItems"} & schema.keys() or schema.get("type") == "boolean":
+        return []
+    if schema.get("contentMediaType") or schema.get("format") == "binary":
+        return []
+    if "properties" in schema:
+        parts = schema["properties"].items()
+        return [f"{name} {rest}" for name, part in parts for rest in without_example(part, raw)]
+    if "anyOf" in schema:
+        kinds = [kind for kind in schema["anyOf"] if kind.get("type") != "null"]
+        return min((without_example(kind, raw) for kind in kinds), key=len)
+    if schema.get("type") == "array":
+        return without_example(schema["items"], raw)
+    return [""]
+
+
 def ask(strategy: Any, asked: dict[str, int]) -> None:
     """Send examples of one operation, and count them."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from siamese.attributes.label_table import is_mark
 from siamese.catalog import Catalog
 from siamese.errors import UserError
 from siamese.products import PATH, PRODUCT
@@ -78,7 +79,7 @@ def label_columns(table: pd.DataFrame, asked: Sequence[str] | None = None) -> li
     if asked:
         return list(dict.fromkeys(asked))
     most = min(MOST_LABELS, len(table) // 2)
-    found = [name for name in known if 2 <= table[name].nunique() <= most]
+    found = [name for name in known if not is_mark(name) and 2 <= table[name].nunique() <= most]
     if not found:
         raise UserError("no column of the catalog holds labels; add some, or name them by --labels")
     return found

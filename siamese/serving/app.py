@@ -14,7 +14,7 @@ from siamese.serving.guards import Guards
 from siamese.serving.problems import install
 from siamese.serving.services import Services
 from siamese.serving.settings import Settings
-from siamese.serving.telemetry import Telemetry, log_as_json
+from siamese.serving.telemetry import Telemetry, forget_dead_workers, log_as_json
 
 # Everything comes from this server; pictures also from the page's own memory (blob:).
 POLICY = (
@@ -27,7 +27,7 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),  # links carry queries
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"geolocation=(), microphone=()"),
+    (b"permissions-policy", b"camera=(self), geolocation=(), microphone=()"),
     (b"cache-control", b"no-store"),
 )
 ABOUT = (
@@ -73,4 +73,5 @@ def create_app(settings: Settings) -> Any:
 def from_environment() -> Any:
     """What uvicorn calls in each worker process."""
     log_as_json()
+    forget_dead_workers()
     return create_app(Settings.from_environment())

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from siamese.attributes.label_table import is_mark
 from siamese.products import PATH, Attribute, CatalogError, listed, whole_or_fraction
 from siamese.snapshot import Snapshot
 
@@ -94,7 +95,7 @@ class Facet:
 
 
 class Columns:
-    """All attributes of one version of a catalog.
+    """All attributes of one version of a catalog; a predicted value counts like a given one.
 
     Args:
         snapshot: That version.
@@ -103,7 +104,8 @@ class Columns:
     def __init__(self, snapshot: Snapshot) -> None:
         self.products = len(snapshot.product_ids)
         rows = snapshot.rows.take(pa.array(snapshot.first)).drop_columns([PATH])
-        self.by_name = {name: _column(rows[name]) for name in rows.column_names}
+        names = [name for name in rows.column_names if not is_mark(name)]
+        self.by_name = {name: _column(rows[name]) for name in names}
 
     def mask(self, filters: Filters, but: str | None = None) -> np.ndarray:
         """Which products all filters hold for, bool (N,).

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from siamese.recommend.defaults import CATEGORY, DIFFERENT
-from siamese.serving.problems import ProblemError
-from siamese.serving.schemas import About, Health, problems
+from siamese.serving.problems import ProblemError, problems
+from siamese.serving.schemas import About, Health
 from siamese.serving.services import Served
 
 FOLDER = Path(__file__).parent / "page"
@@ -82,7 +82,6 @@ async def health(services: Served) -> Health:
 @router.get("/metrics", tags=["operation"], response_class=Response)
 async def metrics(services: Served) -> Response:
     """For Prometheus."""
-    services.gauge()
     return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

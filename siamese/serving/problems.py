@@ -18,6 +18,31 @@ from siamese.serving.uploads import NotAPhotoError
 MEDIA_TYPE = "application/problem+json"
 NAMED = {413: "content-too-large"}  # others by their phrase, which for this one has changed
 LONGEST = 300  # characters of a detail
+DOCUMENTED: dict[str, Any] = {
+    "description": "What is wrong and what to do",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail", "request_id"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "request_id": {"type": "string"},
+                },
+            },
+            "example": {
+                "type": "urn:siamese:problem:queue-full",
+                "title": "Too Many Requests",
+                "status": 429,
+                "detail": "the server is busy; come again",
+                "request_id": "0b1e6a",
+            },
+        }
+    },
+}
 
 
 class ProblemError(Exception):
@@ -111,3 +136,8 @@ def of_user_error(error: UserError) -> ProblemError:
 def id_of(request: Request) -> str:
     """The request's id."""
     return str(request.scope.get("request_id", ""))
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for its document; any route may be busy or too slow."""
+    return dict.fromkeys((*statuses, 400, 422, 429, 503), DOCUMENTED)

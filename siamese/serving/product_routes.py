@@ -18,7 +18,7 @@ from siamese.photos import PhotoError
 from siamese.products import PATH
 from siamese.serving.fields import attributes_of, filters_of
 from siamese.serving.outgoing import facet_out, photo_places, product_out
-from siamese.serving.problems import ProblemError
+from siamese.serving.problems import ProblemError, problems
 from siamese.serving.queries import place_of
 from siamese.serving.schemas import (
     MOST_LISTED,
@@ -32,7 +32,6 @@ from siamese.serving.schemas import (
     TableRow,
     Value,
     Written,
-    problems,
 )
 from siamese.serving.search_routes import unknown_product
 from siamese.serving.services import Served, Services
@@ -99,8 +98,7 @@ async def put_product(
         raise ProblemError(422, "invalid-request", f"photos: at most {MOST_PHOTOS} of a product")
     contents = [await photo.read() for photo in photos]
     values = attributes_of(attributes)
-    known = place_of(services.shop.goods, product_id) is not None
-    await services.in_thread(_write, services, product_id, contents, values)
+    known = await services.in_thread(services.admin, _write, services, product_id, contents, values)
     response.status_code = 200 if known else 201
     return _written(services, product_id, created=not known)
 
@@ -113,9 +111,7 @@ async def put_product(
 )
 async def delete_product(services: Served, product_id: ProductId) -> None:
     """Take a product out of the catalog, with its photos that were added here."""
-    if place_of(services.shop.refresh(), product_id) is None:
-        raise unknown_product()
-    await services.in_thread(_remove, services, product_id)
+    await services.in_thread(services.admin, _remove, services, product_id)
 
 
 @router.get("/thumbnails/{product_id:path}", response_class=Response, responses=problems(404))
@@ -138,7 +134,7 @@ async def thumbnail(
     try:
         made = services.thumbnails.known(path, side)
         if made is None:
-            made = await services.in_picture_thread(services.thumbnails.make, path, side)
+            made = await services.in_thread(services.pictures, services.thumbnails.make, path, side)
     except (OSError, PhotoError) as error:
         raise ProblemError(404, "no-picture", "the product's photo cannot be opened") from error
     headers = {"Cache-Control": CACHED, "ETag": f'"{made.tag}"'}
@@ -150,16 +146,17 @@ async def thumbnail(
 @router.get("/facets", responses=problems())
 async def facets(services: Served, filters: FilterQuery = "") -> Facets:
     """The columns to filter by, with counts."""
-    goods, wanted = services.shop.goods, filters_of(filters)
-    total = int(goods.columns.mask(wanted).sum())
-    return Facets(facets=[facet_out(each) for each in goods.columns.facets(wanted)], total=total)
+    columns, wanted = services.shop.goods.columns, filters_of(filters)
+    total = int(columns.mask(wanted).sum())
+    found = await services.in_thread(services.decoders, columns.facets, wanted)
+    return Facets(facets=[facet_out(each) for each in found], total=total)
 
 
 @router.get("/statistics", dependencies=token, responses=problems(401, 403))
 async def statistics(services: Served) -> Statistics:
     """The catalog in numbers, for the shop."""
     goods = services.shop.goods
-    summed = await services.in_thread(_columns, goods)
+    summed = await services.in_thread(services.admin, _columns, goods)
     return Statistics(
         columns=summed,
         products=len(goods.snapshot.product_ids),
@@ -176,7 +173,7 @@ async def read_table(
 ) -> TableOut:
     """Read a table, so that its rows can be put one by one; writes nothing."""
     content, types = await table.read(), services.shop.goods.catalog.attribute_types
-    rows = await services.in_thread(rows_of_csv, content, types)
+    rows = await services.in_thread(services.admin, rows_of_csv, content, types)
     return TableOut(
         rows=[TableRow(product_id=n, path=path, attributes=values) for n, path, values in rows]
     )
@@ -216,18 +213,24 @@ def _write(
     product_id: str,
     contents: list[bytes],
     attributes: dict[str, Value | None],
-) -> None:
-    """Photos first, then the row that names them, then the version with it."""
+) -> bool:
+    """Photos first, then the row that names them, then the version with it.
+
+    Returns:
+        Whether the product was there before.
+    """
     stored = [as_stored(content, services.settings.max_pixels) for content in contents]
     with services.product_photos.changing(product_id):
         goods = services.shop.refresh()
+        known = place_of(goods, product_id) is not None
         if stored:
             _write_photos(services, goods, product_id, stored, attributes)
-        elif place_of(goods, product_id) is None:
+        elif not known:
             raise ProblemError(422, "invalid-request", "photos: a new product needs one at least")
         else:
             goods.catalog.set_attributes([product_id], attributes)
     services.shop.refresh()
+    return known
 
 
 def _write_photos(
@@ -251,7 +254,10 @@ def _write_photos(
 def _remove(services: Services, product_id: str) -> None:
     """The row first: a row without photos would be worse than photos without a row."""
     with services.product_photos.changing(product_id):
-        services.shop.goods.catalog.remove([product_id])
+        goods = services.shop.refresh()
+        if place_of(goods, product_id) is None:
+            raise unknown_product()
+        goods.catalog.remove([product_id])
         services.product_photos.keep(product_id, [])
     services.shop.refresh()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Form, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,10 @@ Value = bool | int | float | str
 GARMENTS = (WHOLE, AUTO, *CHOICES)
 TASTE = '{"never": {"baseColour": ["Yellow"]}, "likes": ["1163"], "dislikes": ["1164"]}'
 FILTERS = '{"baseColour": ["Blue", "Navy Blue"], "price": {"lowest": 5, "highest": 20}}'
+
+QUERY = "NWZ3NoyOxAcALAAs"  # real ones are longer
+RequestId = Annotated[str, Field(description="Also in the log", examples=["0b1e6a"])]
+Version = Annotated[int, Field(description="Of the catalog; grows", examples=[7])]
 
 FiltersText = Annotated[
     str,
@@ -41,6 +45,7 @@ Token = Annotated[
         min_length=1,
         max_length=8192,
         description="`query` of an earlier answer; the server keeps nothing of it",
+        examples=[QUERY],
     ),
 ]
 ProductId = Annotated[str, Field(min_length=1, max_length=500, examples=["4711"])]
@@ -74,6 +79,10 @@ class ProductOut(BaseModel):
 
     product_id: str = Field(examples=["4711"])
     attributes: dict[str, Value] = Field(examples=[{"articleType": "Tshirts", "price": 19.9}])
+    predicted: dict[str, float] = Field(
+        description="Attributes that nobody gave but a tagger filled in, with their probability",
+        examples=[{"articleType": 0.91}],
+    )
     photos: int = Field(description="How many the catalog has", examples=[2])
     thumbnail: str = Field(
         description="Address of a picture; side may be 160, 320, 640 or 1280",
@@ -119,14 +128,16 @@ class PhotoOut(BaseModel):
 class Answer(BaseModel):
     """The ranking for one query."""
 
-    request_id: str
-    query: str = Field(description="Stands for the photo in GET /v1/search and in links")
+    request_id: RequestId
+    query: str = Field(
+        description="Stands for the photo in GET /v1/search and in links", examples=[QUERY]
+    )
     in_catalog: bool = Field(description="Whether the product is probably there at all")
     probability: float = Field(description="Of that", examples=[0.9])
     verdict: str = Field(examples=["probably in this catalog"])
     matches: list[MatchOut]
     considered: int = Field(description="Products that the filters hold for", examples=[300])
-    catalog_version: int = Field(examples=[7])
+    catalog_version: Version
     vote: VoteOut | None = Field(None, description="null where the shop votes on no column")
     photo: PhotoOut | None = None
 
@@ -136,7 +147,9 @@ class ProductList(BaseModel):
 
     products: list[ProductOut]
     total: int = Field(description="Products that the filters hold for", examples=[300])
-    next: str | None = Field(description="Cursor of the next page; null on the last one")
+    next: str | None = Field(
+        description="Cursor of the next page; null on the last one", examples=["NDcxMQ=="]
+    )
 
 
 class FacetValueOut(BaseModel):
@@ -151,15 +164,15 @@ class FacetOut(BaseModel):
 
     name: str = Field(examples=["baseColour"])
     values: list[FacetValueOut] = Field(examples=[[{"value": "Blue", "count": 41}]])
-    lowest: float | None = None
-    highest: float | None = None
+    lowest: float | None = Field(None, examples=[4.5])
+    highest: float | None = Field(None, examples=[120.0])
 
 
 class Facets(BaseModel):
     """All columns to filter by, with the counts that the other filters leave."""
 
     facets: list[FacetOut]
-    total: int = Field(description="Products that all filters hold for")
+    total: int = Field(description="Products that all filters hold for", examples=[300])
 
 
 class FeedbackIn(Strict):
@@ -172,14 +185,22 @@ class FeedbackIn(Strict):
     query: Token | None = None
 
 
+class Noted(BaseModel):
+    """Feedback is on the shop's disk."""
+
+    request_id: RequestId
+
+
 class ExplanationOut(BaseModel):
     """Photo and product, lit where they are alike; the same number marks what is alike."""
 
-    photo: str = Field(description="JPEG, base64")
-    product: str = Field(description="JPEG, base64")
-    cosine: float
+    photo: str = Field(description="JPEG, base64", examples=["/9j/4AAQSkZJRg=="])
+    product: str = Field(
+        description="JPEG, base64: the product's most alike photo", examples=["/9j/4AAQSkZJRg=="]
+    )
+    cosine: float = Field(examples=[0.71])
     exact: bool = Field(description="Whether the parts sum to the cosine")
-    regions: int = Field(description="How many parts are numbered")
+    regions: int = Field(description="How many parts are numbered", examples=[3])
 
 
 class Written(BaseModel):
@@ -187,15 +208,17 @@ class Written(BaseModel):
 
     product: ProductOut
     created: bool
-    catalog_version: int
+    catalog_version: Version
 
 
 class TableRow(BaseModel):
     """One product of a table."""
 
-    product_id: str
-    path: str | None = Field(description="The table's own name of its photo")
-    attributes: dict[str, Value]
+    product_id: str = Field(examples=["4711"])
+    path: str | None = Field(
+        description="The table's own name of its photo", examples=["tops/4711.jpg"]
+    )
+    attributes: dict[str, Value] = Field(examples=[{"baseColour": "Blue", "price": 19.9}])
 
 
 class TableOut(BaseModel):
@@ -221,9 +244,9 @@ class Health(BaseModel):
     """Whether this process answers, and with what."""
 
     status: Literal["ok", "old"] = Field(description="old: something newer cannot be used, see why")
-    why: str | None = None
-    products: int
-    catalog_version: int
+    why: str | None = Field(None, examples=["catalog: was made by another encoder"])
+    products: int = Field(examples=[300])
+    catalog_version: Version
     encoder: str = Field(examples=["ffeb526f2cc85f93"])
 
 
@@ -241,9 +264,11 @@ class ColumnOut(BaseModel):
 class Statistics(BaseModel):
     """The catalog in numbers."""
 
-    products: int
-    photos: int
-    missing: dict[str, int] = Field(description="Products that lack an attribute")
+    products: int = Field(examples=[300])
+    photos: int = Field(examples=[412])
+    missing: dict[str, int] = Field(
+        description="Products that lack an attribute", examples=[{"baseColour": 12}]
+    )
     columns: list[ColumnOut] = Field(description="None where there is too little to sum up")
     facets: list[FacetOut]
 
@@ -251,42 +276,14 @@ class Statistics(BaseModel):
 class About(BaseModel):
     """What a page needs to know of this server."""
 
-    title: str
-    captions: list[str] = Field(description="Attributes to show below a picture")
-    products: int
+    title: str = Field(examples=["Corner shop"])
+    captions: list[str] = Field(
+        description="Attributes to show below a picture", examples=[["articleType", "price"]]
+    )
+    products: int = Field(examples=[300])
     finds_garments: bool
     has_variants: bool
     has_complements: bool
-    uploads_kept_hours: float = Field(description="How long customers' photos stay; 0: they do not")
-
-
-PROBLEM: dict[str, Any] = {
-    "description": "What is wrong and what to do",
-    "content": {
-        "application/problem+json": {
-            "schema": {
-                "type": "object",
-                "required": ["type", "title", "status", "detail", "request_id"],
-                "properties": {
-                    "type": {"type": "string"},
-                    "title": {"type": "string"},
-                    "status": {"type": "integer"},
-                    "detail": {"type": "string"},
-                    "request_id": {"type": "string"},
-                },
-            },
-            "example": {
-                "type": "urn:siamese:problem:queue-full",
-                "title": "Too Many Requests",
-                "status": 429,
-                "detail": "the server is busy; come again",
-                "request_id": "0b1e6a",
-            },
-        }
-    },
-}
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors of a route, for its document; any route may be busy or too slow."""
-    return dict.fromkeys((*statuses, 400, 422, 429, 503), PROBLEM)
+    uploads_kept_hours: float = Field(
+        description="How long customers' photos stay; 0: they do not", examples=[0]
+    )

@@ -16,7 +16,7 @@ from siamese.products import PATH
 from siamese.serving import queries
 from siamese.serving.fields import box_of, filters_of, taste_of
 from siamese.serving.outgoing import answer_out, photo_places
-from siamese.serving.problems import ProblemError, id_of
+from siamese.serving.problems import ProblemError, id_of, problems
 from siamese.serving.queries import Seen, choice_of, known_taste, look
 from siamese.serving.schemas import (
     GARMENTS,
@@ -26,11 +26,11 @@ from siamese.serving.schemas import (
     FeedbackIn,
     FilterForm,
     FilterQuery,
+    Noted,
     ProductId,
     TasteText,
     Token,
     Top,
-    problems,
 )
 from siamese.serving.services import Served, Services
 from siamese.serving.shop import Goods
@@ -66,7 +66,9 @@ async def search_by_photo(
     person = known_taste(goods, taste_of(taste))
     choice = choice_of(goods, filters_of(filters), person)
     content = await photo.read()
-    seen = await services.in_thread(_seen, services, goods, content, part, garment)
+    seen = await services.in_thread(
+        services.decoders, _seen, services, goods, content, part, garment
+    )
     asked = queries.Query(goods, top, seen.pixels, None, choice.photos, person)
     found = await services.ask(asked)
     column = services.vote_column(goods)
@@ -127,12 +129,13 @@ async def explain_match(
     places = photo_places(goods, product_id)
     if not places:
         raise unknown_product()
-    path = goods.snapshot.rows[PATH][places.start].as_py()
-    return await services.in_thread(_explained, services, goods, content, path, part)
+    return await services.in_thread(
+        services.decoders, _explained, services, goods, content, places, part
+    )
 
 
 @router.post("/feedback", status_code=201, responses=problems(404))
-async def feedback(request: Request, services: Served, said: FeedbackIn) -> dict[str, str]:
+async def feedback(request: Request, services: Served, said: FeedbackIn) -> Noted:
     """Tell the shop; the line is on its disk when this is answered."""
     goods = services.shop.goods
     if queries.place_of(goods, said.product_id) is None:
@@ -142,8 +145,8 @@ async def feedback(request: Request, services: Served, said: FeedbackIn) -> dict
         "request_id": id_of(request),
         **said.model_dump(exclude_none=True),
     }
-    await services.in_thread(services.feedback.append, entry)
-    return {"request_id": id_of(request)}
+    await services.in_thread(services.decoders, services.feedback.append, entry)
+    return Noted(request_id=id_of(request))
 
 
 def unknown_product() -> ProblemError:
@@ -163,10 +166,13 @@ def _seen(services: Services, goods: Goods, content: bytes, box: Box | None, gar
 
 
 def _explained(
-    services: Services, goods: Goods, content: bytes, path: str, box: Box | None
+    services: Services, goods: Goods, content: bytes, places: range, box: Box | None
 ) -> ExplanationOut:
-    """Draw both photos."""
+    """Draw the photo and the product's most alike one, by which it was found."""
     check_upload(content, services.settings.max_pixels)
+    (query,) = goods.checkpoint.embed([content], [box]).numpy()
+    best = places[int((goods.snapshot.embeddings[places] @ query).argmax())]
+    path = goods.snapshot.rows[PATH][best].as_py()
     explanation = explain(goods.checkpoint, content, [path], box)
     (of_product,), (cosine,) = explanation.products, explanation.cosines
     if of_product is None or cosine is None:

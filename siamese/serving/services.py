@@ -24,6 +24,7 @@ from siamese.serving.shop import Goods, Shop
 from siamese.serving.telemetry import Metrics
 from siamese.serving.thumbnails import Thumbnails
 
+DECODERS = 4  # photos decoded at a time, which bounds memory
 EXPIRY = 60.0  # seconds between two looks for uploads whose time is over
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -41,19 +42,21 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.shop = Shop(settings)
+        self.metrics = Metrics()
+        self.shop = Shop(settings, self._gauge)
         self.isolation: FindsGarments | None = None
         if settings.isolation is not None:
             self.isolation = load_finder_of_garments(settings.isolation)
-        self.metrics = Metrics()
         self.thumbnails = Thumbnails()
         self.product_photos = ProductPhotos(settings.photos)
         self.uploads = KeptUploads(settings.uploads, settings.keep_uploads_hours)
         self.feedback = FeedbackLog(settings.feedback)
         self._batcher: Batcher[Query, Found] = Batcher(self._counted, settings.batch)
         cores = available_cores()
-        self._decoders = ThreadPoolExecutor(cores, "decode")
-        self._pictures = ThreadPoolExecutor(1, "thumbnails")  # shall not hold up queries
+        self.decoders = ThreadPoolExecutor(min(cores, DECODERS), "decode")
+        # Neither thumbnails nor the shop, whose writes wait for each other, shall hold up queries.
+        self.pictures = ThreadPoolExecutor(1, "thumbnails")
+        self.admin = ThreadPoolExecutor(2, "admin")
         self._stopped = threading.Event()
         self._cleaner = threading.Thread(target=self._clean, name="expiry", daemon=True)
         torch.set_num_threads(cores)
@@ -69,8 +72,9 @@ class Services:
         """End, after what was begun is done."""
         self._stopped.set()
         self.shop.stop()
-        self._decoders.shutdown()
-        self._pictures.shutdown()
+        self.decoders.shutdown()
+        self.pictures.shutdown()
+        self.admin.shutdown()
         self._batcher.stop()
 
     async def ask(self, query: Query) -> Found:
@@ -78,30 +82,25 @@ class Services:
         return await self._batcher.submit(query)
 
     async def in_thread(
-        self, work: Callable[Arguments, Result], *args: Arguments.args, **more: Arguments.kwargs
+        self,
+        pool: ThreadPoolExecutor,
+        work: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **more: Arguments.kwargs,
     ) -> Result:
-        """Decode or write aside, so that other requests go on."""
+        """Work aside in one of the pools, so that other requests go on."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._decoders, lambda: work(*args, **more))
-
-    async def in_picture_thread(
-        self, work: Callable[Arguments, Result], *args: Arguments.args, **more: Arguments.kwargs
-    ) -> Result:
-        """Make a thumbnail aside."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pictures, lambda: work(*args, **more))
+        return await loop.run_in_executor(pool, lambda: work(*args, **more))
 
     def vote_column(self, goods: Goods) -> str | None:
         """The column whose labels an answer's products vote on, `None` where there is none."""
         wanted = self.settings.vote
         return wanted if wanted in goods.columns.by_name else None
 
-    def gauge(self) -> Goods:
+    def _gauge(self, goods: Goods) -> None:
         """Note in the metrics what is served."""
-        goods = self.shop.goods
         self.metrics.products.set(len(goods.snapshot.product_ids))
         self.metrics.version.set(goods.snapshot.version)
-        return goods
 
     def _warm_up(self) -> None:
         """Run each network once: kernels are chosen and memory is taken at the first time."""

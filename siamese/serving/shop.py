@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,13 +68,17 @@ class Shop:
     Args:
         settings: Where checkpoint and catalog are. With an admin token, a catalog that is not
             there is made.
+        changed: Called with the goods whenever they are new, also at first.
 
     Raises:
         UserError: Checkpoint or catalog cannot be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, changed: Callable[[Goods], None] = lambda goods: None
+    ) -> None:
         self._settings = settings
+        self._changed = changed
         self._guard = threading.Lock()
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
@@ -83,6 +88,7 @@ class Shop:
         if settings.admin_token is not None:
             _make_if_missing(settings.catalog, checkpoint)
         self.goods = self._opened(checkpoint, checkpoint_stamp)
+        changed(self.goods)
 
     def start(self) -> None:
         """Begin to look for newer versions."""
@@ -109,6 +115,7 @@ class Shop:
             unchanged = newest == stamp and _stamp(*self._place()) == now.stamp[1]
             if not unchanged or now.catalog.version != now.snapshot.version:
                 self.goods = self._opened(checkpoint, newest)
+                self._changed(self.goods)
                 _tell(self.goods)
             self.trouble = None
             return self.goods

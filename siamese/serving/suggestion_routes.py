@@ -11,9 +11,9 @@ from siamese.recommend.complements import complements
 from siamese.recommend.defaults import CATEGORY, DIFFERENT, SAME
 from siamese.recommend.variants import Suggestion, variants
 from siamese.serving.outgoing import product_out
-from siamese.serving.problems import ProblemError
+from siamese.serving.problems import ProblemError, problems
 from siamese.serving.queries import place_of
-from siamese.serving.schemas import ProductId, SuggestionOut, Suggestions, Top, problems
+from siamese.serving.schemas import ProductId, SuggestionOut, Suggestions, Top
 from siamese.serving.search_routes import unknown_product
 from siamese.serving.services import Served
 from siamese.serving.shop import Goods
@@ -30,7 +30,9 @@ async def other_colours(
     goods = services.shop.goods
     _check(goods, product_id, DIFFERENT)
     same = [name for name in SAME if name in goods.columns.by_name]
-    found = await services.in_thread(variants, goods.catalog, product_id, top, same)
+    found = await services.in_thread(
+        services.decoders, variants, goods.catalog, product_id, top, same
+    )
     return _out(goods, found)
 
 
@@ -39,7 +41,9 @@ async def goes_with(services: Served, product_id: ProductId) -> Suggestions:
     """Products of other categories to wear with this one, category by category."""
     goods = services.shop.goods
     _check(goods, product_id, CATEGORY)
-    found = await services.in_thread(complements, goods.catalog, product_id, top=EACH)
+    found = await services.in_thread(
+        services.decoders, complements, goods.catalog, product_id, top=EACH
+    )
     return _out(goods, found)
 
 

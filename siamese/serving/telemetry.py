@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -87,6 +88,17 @@ class Metrics:
         shared = CollectorRegistry()
         multiprocess.MultiProcessCollector(shared)
         return generate_latest(shared)
+
+
+def forget_dead_workers() -> None:
+    """Take the gauges of killed workers out of the shared ones; others were started for them."""
+    folder = os.environ.get(MULTIPROCESS)
+    for path in Path(folder).glob("gauge_live*.db") if folder else ():
+        worker = int(path.stem.rpartition("_")[2])
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            multiprocess.mark_process_dead(worker)
 
 
 class Telemetry:

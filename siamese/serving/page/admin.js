@@ -9,6 +9,7 @@ let stopped = false;
 
 const asShop = (options = {}) => ({ ...options, headers: { ...options.headers, Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } });
 const addressOf = (id) => `/v1/products/${encodeURIComponent(id)}`;
+let filled = null; // id of the product whose attributes were filled in
 
 function fail(problem) {
   if (problem.status === 401) leave();
@@ -46,19 +47,32 @@ function meant(text) {
   return /^-?(0|[1-9]\d*)(\.\d+)?$/.test(value) ? Number(value) : value;
 }
 
-function attributeRow(name = "", value = "") {
-  const row = make("div", { class: "row attribute" },
+function attributeRow(name = "", value = "", hint = "value; empty takes it away") {
+  const row = make("div", { class: "row attribute", "data-before": `${name}=${value}` },
     make("input", { type: "text", value: name, placeholder: "name", "aria-label": "Attribute", autocomplete: "off" }),
-    make("input", { type: "text", value: String(value), placeholder: "value; empty takes it away", "aria-label": "Value", autocomplete: "off" }));
+    make("input", { type: "text", value: String(value), placeholder: hint, "aria-label": name ? `Value of ${name}` : "Value", autocomplete: "off" }));
   $("attributes").append(row);
   return row;
 }
 
+// What the catalog knows; a predicted value is not taken for the shop's own word.
+function fill(product) {
+  filled = product.product_id;
+  $("attributes").replaceChildren();
+  for (const [name, value] of Object.entries(product.attributes)) {
+    if (name in product.predicted) attributeRow(name, "", `predicted: ${value}`);
+    else attributeRow(name, value);
+  }
+  attributeRow();
+}
+
+// Those of the form that were changed, or all if they were filled in from another product.
 function attributes() {
-  const given = {};
+  const given = {}, same = filled === $("id").value;
   for (const row of document.querySelectorAll(".attribute")) {
     const [name, value] = [...row.querySelectorAll("input")].map((input) => input.value);
-    if (name.trim()) given[name.trim()] = meant(value);
+    const unchanged = row.dataset.before === `${name}=${value}` && (same || !value);
+    if (name.trim() && !unchanged) given[name.trim()] = meant(value);
   }
   return given;
 }
@@ -84,16 +98,14 @@ async function saveOne(event) {
     const answer = await put($("id").value, $("photos").files, attributes());
     said(`${answer.created ? "Added" : "Changed"} ${answer.product.product_id}. It is found by searches now.`);
     $("photos").value = "";
+    fill(answer.product);
     await statistics();
   });
 }
 
 async function lookUp() {
   await attempt(async () => {
-    const { product } = await ask(addressOf($("id").value));
-    $("attributes").replaceChildren();
-    for (const [name, value] of Object.entries(product.attributes)) attributeRow(name, value);
-    attributeRow();
+    fill((await ask(addressOf($("id").value))).product);
   });
 }
 
@@ -102,12 +114,13 @@ async function removeOne() {
   if (!id || !confirm(`Remove ${id} from the catalog?`)) return;
   await attempt(async () => {
     await ask(addressOf(id), asShop({ method: "DELETE" }));
+    filled = null;
     said(`Removed ${id}.`);
     await statistics();
   });
 }
 
-// The products of a folder: each with its photos and the attributes of its row.
+// The products of a folder and a table: each with its photos, if any, and its row's attributes.
 function products(files, rows) {
   const byId = new Map(rows.map((row) => [row.product_id, row]));
   const byPath = new Map(rows.filter((row) => row.path).map((row) => [row.path, row.product_id]));
@@ -118,6 +131,7 @@ function products(files, rows) {
     if (!found.has(id)) found.set(id, { id, photos: [], attributes: byId.get(id)?.attributes ?? {} });
     found.get(id).photos.push(file);
   }
+  for (const [id, row] of byId) if (!found.has(id)) found.set(id, { id, photos: [], attributes: row.attributes });
   return [...found.values()];
 }
 
@@ -133,7 +147,7 @@ async function saveMany(event) {
     }
     const files = [...$("folder").files].filter((file) => file.type.startsWith("image/"));
     const all = products(files, rows);
-    if (!all.length) throw new Error("Choose a folder with photos.");
+    if (!all.length) throw new Error("Choose a folder with photos, a table, or both.");
     await writeAll(all);
     await statistics();
   });
@@ -165,6 +179,7 @@ async function writeAll(all) {
   tell();
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   $("stop").hidden = true;
+  if (stopped) $("written").textContent += ", then stopped";
   announce($("written").textContent);
 }
 

@@ -40,6 +40,7 @@ export async function ask(path, options = {}) {
       await new Promise((resolve) => setTimeout(resolve, 1000 * again * (1 + Math.random())));
       continue;
     }
+    if (answer.status >= 500) throw new Problem(answer.status, "The shop cannot answer right now; it is not your fault.");
     let detail = answer.statusText;
     try {
       detail = (await answer.json()).detail;
@@ -81,6 +82,15 @@ export function picture(address, alt, properties = {}) {
     image.replaceWith(make("span", { class: "no-picture", text: "no picture", role: "img", "aria-label": `${alt}, no picture` }));
   });
   return image;
+}
+
+// Names and values of the catalog for people: baseColour → base colour, true → yes, 9.5 → 9.50.
+export const readable = (name) => name.replace(/([a-z])([A-Z])/g, "$1 $2").replace(/_/g, " ").toLowerCase();
+export const titled = (name) => readable(name).replace(/^./, (letter) => letter.toUpperCase());
+export function shown(name, value) {
+  if (String(value) === "true" || String(value) === "false") return String(value) === "true" ? "yes" : "no";
+  const isMoney = typeof value === "number" && !Number.isInteger(value) && /price|cost/i.test(name);
+  return isMoney ? value.toFixed(2) : String(value);
 }
 
 export const sized = (address, side) => address.replace(/side=\d+/, `side=${side}`);

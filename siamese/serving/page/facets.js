@@ -1,12 +1,9 @@
 // Filters made from the catalog's own columns, with how many products each value has.
 
-import { $, make } from "./common.js";
+import { $, make, picture, readable, shown, titled } from "./common.js";
 
 const FEW = 7; // values that are shown before one asks for all
 const opened = new Set(); // columns whose values are all shown
-const readable = (name) => name.replace(/([a-z])([A-Z])/g, "$1 $2").replace(/_/g, " ").toLowerCase();
-const title = (name) => readable(name).replace(/^./, (letter) => letter.toUpperCase());
-const shown = (value) => (typeof value === "boolean" ? (value ? "Yes" : "No") : String(value));
 
 // Draws the filters; `change(filters)` is called with new ones.
 export function drawFacets(facets, filters, change) {
@@ -23,14 +20,14 @@ function values(facet, filters, change) {
   const wanted = Array.isArray(filters[facet.name]) ? filters[facet.name] : [];
   const all = opened.has(facet.name);
   const list = facet.values.filter((each, place) => all || place < FEW || wanted.includes(each.value));
-  const set = make("fieldset", {}, make("legend", { text: title(facet.name) }));
+  const set = make("fieldset", {}, make("legend", { text: titled(facet.name) }));
   for (const { value, count } of list) {
     const toggle = (event) => {
       const rest = wanted.filter((each) => each !== value);
       change(withColumn(filters, facet.name, event.target.checked ? [...rest, value] : rest));
     };
     const box = make("input", { type: "checkbox", checked: wanted.includes(value), onchange: toggle, "data-key": `${facet.name}=${value}` });
-    set.append(make("label", { class: "value" }, box, make("span", { text: shown(value) }),
+    set.append(make("label", { class: "value" }, box, make("span", { text: shown(facet.name, value) }),
       make("span", { class: "count", text: String(count), "aria-label": `${count} products` })));
   }
   if (facet.values.length > FEW) {
@@ -49,9 +46,9 @@ function range(facet, filters, change) {
       if (event.target.value === "") delete next[key]; else next[key] = Number(event.target.value);
       change(withColumn(filters, facet.name, Object.keys(next).length ? next : []));
     };
-    return make("input", { type: "number", step: "any", placeholder: String(bound), value: wanted[key] ?? null, "aria-label": `${title(facet.name)}, ${label}`, onchange: set, "data-key": `${facet.name}.${key}` });
+    return make("input", { type: "number", step: "any", placeholder: String(bound), value: wanted[key] ?? null, "aria-label": `${titled(facet.name)}, ${label}`, onchange: set, "data-key": `${facet.name}.${key}` });
   };
-  return make("fieldset", {}, make("legend", { text: title(facet.name) }),
+  return make("fieldset", {}, make("legend", { text: titled(facet.name) }),
     make("div", { class: "range" }, end("lowest", facet.lowest, "from"), make("span", { text: "to" }), end("highest", facet.highest, "to")));
 }
 
@@ -61,16 +58,19 @@ function withColumn(filters, name, wanted) {
   return next;
 }
 
-// A chip for each filter that is on, and for others (text, what removes it); pressing one removes it.
-export function drawChosen(filters, change, others) {
-  const chips = others.map(([text, remove]) => make("button", { type: "button", text: `${text} ✕`, "aria-label": `Remove ${text}`, onclick: remove }));
+// A chip for each filter that is on, and for products that were judged (words, id, what takes it
+// back); pressing one removes it.
+export function drawChosen(filters, change, judged) {
+  const chips = judged.map(([words, id, remove]) =>
+    make("button", { type: "button", "aria-label": `Remove ${words} ${id}`, title: id, onclick: remove },
+      make("span", { text: words }), picture(`/v1/thumbnails/${encodeURIComponent(id)}?side=160`, ""), make("span", { text: "✕" })));
   for (const [name, wanted] of Object.entries(filters)) {
     const ends = Array.isArray(wanted) ? null : `${wanted.lowest ?? "…"} to ${wanted.highest ?? "…"}`;
     for (const value of ends === null ? wanted : [ends]) {
       const rest = ends === null ? wanted.filter((each) => each !== value) : [];
-      chips.push(make("button", { type: "button", text: `${title(name)}: ${shown(value)} ✕`, "aria-label": `Remove filter ${readable(name)} ${shown(value)}`, onclick: () => change(withColumn(filters, name, rest)) }));
+      chips.push(make("button", { type: "button", text: `${titled(name)}: ${shown(name, value)} ✕`, "aria-label": `Remove filter ${readable(name)} ${shown(name, value)}`, onclick: () => change(withColumn(filters, name, rest)) }));
     }
   }
-  if (chips.length - others.length > 1) chips.push(make("button", { type: "button", text: "Clear all filters", onclick: () => change({}) }));
+  if (chips.length - judged.length > 1) chips.push(make("button", { type: "button", text: "Clear all filters", onclick: () => change({}) }));
   $("chosen").replaceChildren(...chips);
 }

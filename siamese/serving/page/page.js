@@ -1,48 +1,18 @@
 // The shop's page: what is asked lies in the address, so that back, reload and links work.
 
-import { $, announce, ask, make, picture, shrunk } from "./common.js";
+import { $, announce, ask, make, picture, readable, shrunk } from "./common.js";
 import { drawChosen, drawFacets } from "./facets.js";
 import { listen, offer, setBox, show } from "./photo.js";
 import { card, closeDialog, detail, explain, nameOf, skeletons, suggest } from "./results.js";
+import { addressOf, EMPTY, hasTaste, stateOf, tasteOf } from "./state.js";
 
 const photos = new Map(); // by history entry: what a link cannot carry { blob, box, garments }
-const EMPTY = { query: null, like: null, filters: {}, likes: [], dislikes: [], top: 20 };
 let state = { ...EMPTY };
 let photo = null; // of the query that is shown, if it is known
 let next = null; // cursor of the catalog's next page
 let running = null; // what is being loaded; a newer question ends it
+let heading = "Products"; // of what was loaded last
 let about = { title: "Siamese", captions: [], products: 0, finds_garments: false };
-
-const hasTaste = (wanted) => wanted.likes.length + wanted.dislikes.length > 0;
-const tasteOf = ({ likes, dislikes }) => JSON.stringify({ likes, dislikes });
-
-function addressOf(wanted) {
-  const parts = new URLSearchParams();
-  if (wanted.query) parts.set("q", wanted.query);
-  if (wanted.like) parts.set("like", wanted.like);
-  if (Object.keys(wanted.filters).length) parts.set("f", JSON.stringify(wanted.filters));
-  if (hasTaste(wanted)) parts.set("t", tasteOf(wanted));
-  if (wanted.top !== EMPTY.top) parts.set("n", String(wanted.top));
-  const text = parts.toString();
-  return text ? `/?${text}` : "/";
-}
-
-function stateOf(address) {
-  const parts = new URLSearchParams(address);
-  const filters = objectOf(parts.get("f")), taste = objectOf(parts.get("t"));
-  const names = (value) => (Array.isArray(value) ? value.map(String) : []);
-  const top = Math.min(100, Math.max(1, Number(parts.get("n")) || EMPTY.top));
-  return { query: parts.get("q"), like: parts.get("like"), filters, likes: names(taste.likes), dislikes: names(taste.dislikes), top };
-}
-
-// JSON from a link; a damaged one says nothing.
-function objectOf(text) {
-  try {
-    const given = JSON.parse(text ?? "{}");
-    if (given && typeof given === "object" && !Array.isArray(given)) return given;
-  } catch { /* as if it were not there */ }
-  return {};
-}
 
 function remember(wanted, seen) {
   state = wanted;
@@ -53,10 +23,12 @@ function remember(wanted, seen) {
 }
 
 // Loads with the newest question only; shows what goes wrong with a way to try again.
-async function load(work, again) {
+async function load(work, again, words = "Searching…") {
   running?.abort();
   const mine = running = new AbortController();
   $("error").hidden = true;
+  $("results-heading").textContent = words;
+  announce(words);
   $("grid").setAttribute("aria-busy", "true");
   if (!$("grid").children.length) $("grid").replaceChildren(...skeletons(8));
   try {
@@ -67,7 +39,10 @@ async function load(work, again) {
     $("error").replaceChildren(make("span", { text: problem.message }), make("button", { type: "button", text: "Try again", onclick: again }));
     $("error").hidden = false;
   } finally {
-    if (mine === running) $("grid").setAttribute("aria-busy", "false");
+    if (mine === running) {
+      $("grid").setAttribute("aria-busy", "false");
+      $("results-heading").textContent = heading;
+    }
   }
 }
 
@@ -137,7 +112,7 @@ function browse(cursor = null) {
     if (cursor) parts.set("cursor", cursor);
     const page = await ask(`/v1/products?${parts}`, { signal });
     const cards = page.products.map((product) => card(product, { captions: about.captions, open }));
-    $("results-heading").textContent = Object.keys(state.filters).length ? `${page.total.toLocaleString("en")} products` : "All products";
+    heading = Object.keys(state.filters).length ? `${page.total.toLocaleString("en")} products` : "All products";
     $("notice").hidden = $("vote").hidden = true;
     if (cursor) $("grid").append(...cards); else $("grid").replaceChildren(...cards);
     next = page.next;
@@ -145,7 +120,7 @@ function browse(cursor = null) {
     if (!page.total) nothing();
     if (cursor) cards[0]?.querySelector("button").focus();
     announce(`${$("grid").children.length} of ${page.total} products shown`);
-  }, () => browse(cursor));
+  }, () => browse(cursor), "Loading…");
 }
 
 function showAnswer(answer) {
@@ -155,8 +130,8 @@ function showAnswer(answer) {
   $("grid").replaceChildren(...answer.matches.map((match) => card(match, context)));
   const { vote } = answer;
   $("vote").hidden = !(fromPhoto && vote?.label);
-  if (vote?.label) $("vote").textContent = `Most of these: ${vote.label} (${Math.round(100 * vote.share)} % of the vote). Others are marked “not predicted”.`;
-  $("results-heading").textContent = `${answer.matches.length} of ${answer.considered.toLocaleString("en")} products, best first`;
+  if (vote?.label) $("vote").textContent = `Predicted ${readable(vote.column)}: ${vote.label} (${Math.round(100 * vote.share)} % of the vote). Others are marked “not predicted”.`;
+  heading = answer.matches.length ? `${answer.matches.length} of ${answer.considered.toLocaleString("en")} products, best first` : "No products";
   const missing = fromPhoto && answer.matches.length > 0 && !answer.in_catalog;
   $("notice").hidden = !missing;
   $("notice").textContent = "This product is probably not in this catalog. These are the most alike.";
@@ -175,9 +150,12 @@ function nothing() {
 async function drawFilters() {
   drawChosen(state.filters, filter, tasteChips());
   try {
-    const { facets } = await ask(`/v1/facets?filters=${encodeURIComponent(JSON.stringify(state.filters))}`);
+    const wanted = JSON.stringify(state.filters);
+    const { facets, total } = await ask(`/v1/facets?filters=${encodeURIComponent(wanted)}`);
+    if (wanted !== JSON.stringify(state.filters)) return; // others were chosen meanwhile
     drawFacets(facets, state.filters, filter);
     $("filters").hidden = !facets.length;
+    $("show-found").textContent = `Show ${total.toLocaleString("en")} products`;
   } catch { /* the products' own request tells what is wrong */ }
 }
 
@@ -197,7 +175,7 @@ function judge(product, list, verdict) {
 }
 
 function tasteChips() {
-  const chip = (list, words) => state[list].map((id) => [`${words} ${id}`, () => {
+  const chip = (list, words) => state[list].map((id) => [words, id, () => {
     remember({ ...state, [list]: state[list].filter((each) => each !== id) }, photo);
     refresh();
   }]);
@@ -210,11 +188,11 @@ function open(product) {
 
 // What can be asked about a product.
 function actions(product) {
-  const offered = [["Show similar", () => { closeDialog(); remember({ ...state, query: null, like: product.product_id }, null); refresh(); scrollToResults(); }]];
-  const name = encodeURIComponent(product.product_id), context = { captions: about.captions, open };
-  if (about.has_variants) offered.push(["Other colours", () => suggest("Other colours", `/v1/variants/${name}`, context)]);
-  if (about.has_complements) offered.push(["Goes with it", () => suggest("Goes with it", `/v1/complements/${name}`, context)]);
-  if (state.query && photo) offered.push(["Why this product?", (_, name) => explain(product, name, photo.blob, photo.box)]);
+  const offered = [["More like this", () => { closeDialog(); remember({ ...state, query: null, like: product.product_id }, null); refresh(); scrollToResults(); }]];
+  const id = encodeURIComponent(product.product_id), context = { captions: about.captions, open }, back = () => open(product);
+  if (about.has_variants) offered.push(["Other colours", () => suggest("Other colours", `/v1/variants/${id}`, context, back)]);
+  if (about.has_complements) offered.push(["Goes with it", () => suggest("Goes with it", `/v1/complements/${id}`, context, back)]);
+  if (state.query && photo) offered.push(["Why this product?", (name) => explain(product, name, photo.blob, photo.box, back)]);
   if (state.query) {
     offered.push(["This is it", () => say(product, "right")], ["This is not it", () => say(product, "wrong")]);
   }
@@ -278,6 +256,7 @@ async function begin() {
   $("again").addEventListener("click", startAnew);
   $("share").addEventListener("click", share);
   $("more").addEventListener("click", () => browse(next));
+  $("show-found").addEventListener("click", () => { $("filters").open = false; scrollToResults(); });
   $("top").addEventListener("change", () => { remember({ ...state, top: Number($("top").value) }, photo); refresh(); });
   addEventListener("popstate", restore);
   listen(async (file) => searchPhoto(await shrunk(file)));

@@ -1,5 +1,6 @@
 // The customer's photo: taken in by every way there is, shown with a frame that can be moved.
 
+import { available, shoot } from "./camera.js";
 import { $, make } from "./common.js";
 
 const LEAST = 0.04; // of the photo's side; a smaller frame cannot be grasped
@@ -12,7 +13,8 @@ let moved = () => {};
 export function listen(take) {
   const first = (files) => { const file = [...files].find((each) => each.type.startsWith("image/") || !each.type); if (file) take(file); };
   $("choose").addEventListener("click", () => $("file").click());
-  $("shoot").addEventListener("click", () => $("camera").click());
+  $("shoot").addEventListener("click", () => shoot($("camera"), take));
+  $("shoot").hidden = !available();
   for (const input of [$("file"), $("camera")]) {
     input.addEventListener("change", () => { first(input.files); input.value = ""; });
   }

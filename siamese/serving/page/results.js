@@ -1,19 +1,20 @@
 // Products as cards, and one of them as a dialog with what can be asked about it.
 
-import { $, announce, ask, make, picture, sized } from "./common.js";
+import { $, announce, ask, make, picture, readable, shown, sized } from "./common.js";
 
 const WHY = "Why this product?";
-const shownValue = (value) => (typeof value === "boolean" ? (value ? "yes" : "no") : String(value));
-const readable = (name) => name.replace(/([a-z])([A-Z])/g, "$1 $2").replace(/_/g, " ").toLowerCase();
 
 export function nameOf(product, captions) {
-  const value = captions.length ? product.attributes[captions[0]] : undefined;
-  return value === undefined ? product.product_id : shownValue(value);
+  return captions[0] in product.attributes ? said(product, captions[0]) : product.product_id;
+}
+
+// A value for people; what a tagger filled in is not stated as a fact.
+function said(product, name) {
+  return (name in product.predicted ? "probably " : "") + shown(name, product.attributes[name]);
 }
 
 function factsOf(product, captions) {
-  return captions.slice(1).filter((name) => name in product.attributes)
-    .map((name) => shownValue(product.attributes[name])).join(" · ");
+  return captions.slice(1).filter((name) => name in product.attributes).map((name) => said(product, name)).join(" · ");
 }
 
 function score(match) {
@@ -39,7 +40,7 @@ export function card(product, about) {
         ranked ? score(product) : null,
         product.not_predicted ? make("p", { class: "other", text: "not predicted" }) : null),
       about.like ? make("div", { class: "row" },
-        make("button", { type: "button", text: "♥ Like", "aria-label": `More like ${name}`, onclick: () => about.like(product) }),
+        make("button", { type: "button", text: "♥ Like", title: "More like this", "aria-label": `Like: more like ${name}`, onclick: () => about.like(product) }),
         make("button", { type: "button", text: "✕ Not this", "aria-label": `Not this: ${name}`, onclick: () => about.unlike(product) })) : null));
 }
 
@@ -47,10 +48,12 @@ export function skeletons(count) {
   return Array.from({ length: count }, () => make("li", { class: "skeleton", "aria-hidden": "true" }));
 }
 
-function openDialog(heading, ...content) {
+// Shows content in the dialog; `back()` is where one came from, if anywhere.
+export function openDialog(heading, back, ...content) {
   const dialog = $("dialog");
   dialog.replaceChildren(
     make("div", { class: "dialog-bar" },
+      back ? make("button", { type: "button", text: "Back", onclick: back }) : null,
       make("h2", { id: "dialog-heading", text: heading }),
       make("button", { type: "button", text: "Close", onclick: () => dialog.close() })),
     ...content);
@@ -65,21 +68,23 @@ export function detail(product, about) {
   const name = nameOf(product, about.captions);
   const facts = make("dl", {});
   for (const [key, value] of Object.entries(product.attributes)) {
-    facts.append(make("dt", { text: readable(key) }), make("dd", { text: shownValue(value) }));
+    const probability = product.predicted[key];
+    const mark = probability === undefined ? null : make("span", { class: "other", text: `predicted, ${Math.round(100 * probability)} %` });
+    facts.append(make("dt", { text: readable(key) }), make("dd", {}, `${shown(key, value)} `, mark));
   }
   facts.append(make("dt", { text: "product" }), make("dd", { text: product.product_id }));
   const actions = make("div", { class: "row" });
   for (const [label, act] of about.actions(product)) {
-    actions.append(make("button", { type: "button", text: label, onclick: () => act(product, name) }));
+    actions.append(make("button", { type: "button", text: label, onclick: () => act(name) }));
   }
-  openDialog(name, make("div", { class: "detail" },
+  openDialog(name, null, make("div", { class: "detail" },
     picture(sized(product.thumbnail, 640), name),
-    make("div", {}, facts, about.scored && "probability" in product ? score(product) : null, actions)));
+    make("div", {}, about.scored && "probability" in product ? score(product) : null, actions, facts)));
 }
 
-// Products that go with one, as cards in the dialog; `because` says why each was chosen.
-export async function suggest(heading, address, about) {
-  openDialog(heading, make("p", { text: "Looking…" }));
+// Products that go with one, as cards in the dialog, each with why it was chosen.
+export async function suggest(heading, address, about, back) {
+  openDialog(heading, back, make("p", { text: "Looking…" }));
   try {
     const { suggestions } = await ask(address);
     const cards = suggestions.map((product) => {
@@ -87,10 +92,10 @@ export async function suggest(heading, address, about) {
       item.querySelector(".text").prepend(make("p", { class: "other", text: product.why }));
       return item;
     });
-    openDialog(heading, cards.length ? make("ol", { class: "grid" }, ...cards) : make("p", { text: "The shop has none." }));
+    openDialog(heading, back, cards.length ? make("ol", { class: "grid" }, ...cards) : make("p", { text: "The shop has none." }));
     announce(`${cards.length} products`);
   } catch (problem) {
-    openDialog(heading, make("p", { class: "error", role: "alert", text: problem.message }));
+    openDialog(heading, back, make("p", { class: "error", role: "alert", text: problem.message }));
   }
 }
 
@@ -102,8 +107,8 @@ function asPicture(base64) {
 }
 
 // Photo and product beside each other, lit where they are alike.
-export async function explain(product, name, blob, box) {
-  openDialog(WHY, make("p", { text: "Comparing the two pictures…" }));
+export async function explain(product, name, blob, box, back) {
+  openDialog(WHY, back, make("p", { text: "Comparing the two pictures…" }));
   const form = new FormData();
   form.append("photo", blob, "photo.jpg");
   form.append("product_id", product.product_id);
@@ -112,7 +117,7 @@ export async function explain(product, name, blob, box) {
   try {
     found = await ask("/v1/explain", { method: "POST", body: form });
   } catch (problem) {
-    openDialog(WHY, make("p", { class: "error", role: "alert", text: problem.message }));
+    openDialog(WHY, back, make("p", { class: "error", role: "alert", text: problem.message }));
     return;
   }
   const figure = (base64, caption) => {
@@ -122,7 +127,7 @@ export async function explain(product, name, blob, box) {
     return make("figure", {}, image, make("figcaption", { class: "hint", text: caption }));
   };
   const numbers = found.regions ? " The same number marks what is alike in both." : "";
-  openDialog(WHY,
+  openDialog(WHY, back,
     make("div", { class: "pair" }, figure(found.photo, "Your photo"), figure(found.product, name)),
     make("p", { class: "hint", text: `The brighter a part, the more it decided.${numbers} Similarity ${found.cosine.toFixed(2)} of 1.` }));
   announce("Explanation shown");

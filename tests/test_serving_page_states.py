@@ -1,0 +1,209 @@
+"""What the page says while it works, where something is wrong, and of shops of other kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers_browser import Visit, idle, ids, upload, visits
+from helpers_serving import copy_of, make_shop, place_of, served
+from PIL import Image
+
+from siamese.catalog import Catalog
+from siamese.checkpoint import load_checkpoint
+from siamese.isolation import Garment
+from siamese.serving import services
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def address(shop: Path) -> Iterator[str]:
+    with served(shop, title="Corner shop", captions=("articleType", "price")) as address:
+        yield address
+
+
+@pytest.fixture
+def visit(chromium: Any, address: str) -> Iterator[Visit]:
+    with visits(chromium, address) as visit:
+        yield visit
+
+
+def test_a_photo_chosen_before_the_page_knows_the_shop_is_searched_for(
+    visit: Visit, shop: Path
+) -> None:
+    page = visit().page
+    about: list[Any] = []
+    search: list[Any] = []
+    page.route("**/v1/about", lambda route: about.append(route))
+    page.route("**/v1/search", lambda route: search.append(route))
+    page.reload()
+    with page.expect_request("**/v1/search"):
+        page.set_input_files("#file", place_of(shop, "005"))
+    with page.expect_response("**/v1/facets*"):
+        about.pop().continue_()
+    page.wait_for_timeout(100)  # in which the search would be given up
+    search.pop().continue_()
+    page.wait_for_selector(".score")
+    assert ids(page)[0] == "005"
+
+
+def test_faults_are_told_with_a_way_on(visit: Visit, shop: Path, tmp_path: Path) -> None:
+    page = visit().page
+    page.wait_for_selector(".card")
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    page.set_input_files("#file", tmp_path / "bad.jpg")
+    page.wait_for_selector("#error:has-text('no JPEG')")
+    page.click("#again")
+    page.wait_for_selector("#error", state="hidden")
+    page.route("**/v1/search", lambda route: route.fulfill(status=503, body="{}"))
+    page.set_input_files("#file", place_of(shop, "003"))
+    page.wait_for_selector("#error >> text=Try again")
+    page.unroute("**/v1/search")
+    page.click("#error >> text=Try again")
+    page.wait_for_selector(".score")
+    assert ids(page)[0] == "003"
+
+
+def test_a_busy_server_is_asked_again_by_itself(visit: Visit, shop: Path) -> None:
+    page, answers = visit().page, []
+
+    def busy(route: Any) -> None:
+        answers.append(route)
+        if len(answers) == 1:
+            route.fulfill(status=429, headers={"Retry-After": "1"}, body="{}")
+        else:
+            route.continue_()
+
+    page.wait_for_selector(".card")
+    page.route("**/v1/search", busy)
+    upload(page, place_of(shop, "003"))
+    assert len(answers) == 2
+    assert not page.is_visible("#error")
+
+
+def test_a_camera_that_must_not_be_used_is_told(visit: Visit) -> None:
+    page = visit(permissions=[]).page
+    page.wait_for_selector(".card")
+    page.evaluate("() => { navigator.mediaDevices.getUserMedia = async () => { throw Error(); }; }")
+    page.click("#shoot")
+    page.wait_for_selector("dialog [role=alert] >> text=choose a photo instead")
+
+
+def test_a_product_that_is_probably_missing_is_told(visit: Visit, shop: Path) -> None:
+    page = visit().page
+    page.wait_for_selector(".card")
+
+    def missing(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "in_catalog": False})
+
+    page.route("**/v1/search", missing)
+    upload(page, place_of(shop, "003"))
+    assert "probably not in this catalog" in page.inner_text("#notice")
+    assert "Probably not in this catalog" in page.inner_text("#status")
+    page.unroute("**/v1/search")
+    upload(page, place_of(shop, "004"))
+    assert page.is_visible("#notice") == ("Probably not" in page.inner_text("#status"))
+
+
+def test_damaged_links_and_a_shop_that_cannot_be_reached_are_told(visit: Visit) -> None:
+    visited = visit("/?q=damaged&f={&t=7&n=x")
+    page = visited.page
+    page.wait_for_selector("#error:has-text('cut off')")
+    page.route("**/v1/products*", lambda route: route.abort())
+    page.click("#again")
+    page.wait_for_selector("#error:has-text('cannot be reached')")
+    page.unroute("**/v1/products*")
+    page.route("**/v1/products*", lambda route: route.fulfill(status=500, body="{}"))
+    page.click("#error >> text=Try again")
+    page.wait_for_selector("#error:has-text('not your fault')")
+    page.unroute("**/v1/products*")
+    page.click("#error >> text=Try again")
+    page.wait_for_selector(".card")
+    assert not page.is_visible("#error")
+    assert len(visited.complaints) == 2  # of Chromium, about these two answers
+    visited.complaints.clear()
+
+
+def test_while_it_searches_the_page_says_so(visit: Visit, shop: Path) -> None:
+    page = visit().page
+    page.wait_for_selector(".card")
+    held: list[Any] = []
+    page.route("**/v1/search", lambda route: held.append(route))
+    with page.expect_request("**/v1/search"):
+        page.set_input_files("#file", place_of(shop, "003"))
+    page.wait_for_selector("#grid[aria-busy=true]")
+    assert page.inner_text("#results-heading") == "Searching…"
+    page.wait_for_selector("#status:has-text('Searching')", state="attached")
+    held.pop().continue_()
+    page.wait_for_selector("#grid .score")
+    assert "best first" in page.inner_text("#results-heading")
+
+
+class TopAndShoes:
+    """Finds a top and shoes in every photo of 60 x 80 pixels."""
+
+    def find(self, photo: Image.Image) -> list[Garment]:
+        mask = np.zeros(photo.size[::-1], bool)
+        return [
+            Garment("upper", (10.0, 10.0, 50.0, 60.0), 0.4, 0.9, mask),
+            Garment("shoes", (20.0, 70.0, 30.0, 80.0), 0.02, 0.8, mask),
+        ]
+
+
+@pytest.fixture
+def other_shop(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same products, of which a tagger filled in two values; garments are found."""
+    copy_of(shop, tmp_path)
+    catalog = Catalog.open(tmp_path / "catalog")
+    catalog.set_attributes(["003"], {"articleType": "Tshirts", "articleType_predicted": 0.875})
+    catalog.set_attributes(["003"], {"baseColour": "Black", "baseColour_predicted": 0.5})
+    monkeypatch.setattr(services, "load_finder_of_garments", lambda path: TopAndShoes())
+    return tmp_path
+
+
+def test_garments_are_framed_and_predicted_values_are_told(
+    chromium: Any, other_shop: Path, shop: Path
+) -> None:
+    how = {"isolation": "any", "captions": ("articleType", "baseColour")}
+    with served(other_shop, **how) as address, visits(chromium, address) as visit:
+        page = visit().page
+        upload(page, place_of(shop, "003"))
+        pressed = "#garments button[aria-pressed=true]"
+        assert page.locator("#garments button").all_inner_texts() == ["Top", "Shoes", "Whole photo"]
+        assert page.inner_text(pressed) == "Top"
+        assert "77 percent of the width" in page.get_attribute("#box", "aria-label")
+        with page.expect_response("**/v1/search"):
+            page.click("#garments >> text=Shoes")
+        page.wait_for_selector(f"{pressed}:has-text('Shoes')")
+        idle(page)
+        card = page.locator(".card[data-id='003']")
+        assert card.locator("h3").inner_text() == "probably Tshirts"
+        assert card.locator(".facts").inner_text() == "probably Black"
+        card.locator(".picture").click()
+        page.wait_for_selector("dialog dd:has-text('Tshirts') >> text=predicted, 88 %")
+        assert "_predicted" not in page.content()
+
+
+def test_an_empty_shop_says_so(chromium: Any, shop: Path, tmp_path: Path) -> None:
+    copy_of(shop, tmp_path)
+    checkpoint = load_checkpoint(shop / "model.safetensors")
+    Catalog.create(tmp_path / "empty", checkpoint.fingerprint, checkpoint.embedding_size)
+    empty = served(tmp_path, catalog=str(tmp_path / "empty"))
+    with empty as address, visits(chromium, address) as visit:
+        visited = visit()
+        page = visited.page
+        page.wait_for_selector("#grid >> text=This shop has no products yet.")
+        assert not page.is_visible("#filters")
+        assert visited.accessible() == []
+        page.set_input_files("#file", place_of(shop, "003"))
+        page.wait_for_selector("#results-heading:has-text('No products')")
+        page.wait_for_selector("#grid >> text=This shop has no products yet.")
+        assert not page.is_visible("#error")
