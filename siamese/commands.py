@@ -61,8 +61,10 @@ def index(
             f"{uri}: there is a catalog already; use add, choose another --catalog, or replace "
             "it with --overwrite"
         )
-    from siamese.extractors import keep_encoder
+    from siamese.extractors import check_place, keep_encoder
 
+    if kept is not None:
+        check_place(uri)
     started = time.perf_counter()
     products = embedded_products(checkpoint, photos, max_broken)
     Catalog.create(uri, checkpoint.fingerprint, checkpoint.embedding_size, products, overwrite)

@@ -11,10 +11,10 @@ Random weights are never used: where weights cannot be had, one line says so.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from siamese.arguments import KEPT, SHIPPED
@@ -52,6 +52,8 @@ PUBLISHED = {
     "vit": Published("timm/vit_base_patch16_224.augreg2_in21k_ft_in1k"),
 }
 OTHERS = ("siamese", "report_cnn", "colour_histogram", "eigenfaces")
+OWN = (*OTHERS, "small_resnet", "concatenation", "labels")  # backbones of our own files
+LIBRARIES = ("timm/", "torchvision/")
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,44 @@ def extractor(name: str, sample: Sample = Sample(), tolerance: float | None = No
     Raises:
         UserError: Unknown name, or its weights cannot be had.
     """
-    if os.path.isfile(name):
-        return load_checkpoint(name)
-    parts = [part.strip() for part in name.split("+")]
-    for part in parts:  # all of them before the first is fetched
-        _check_name(part)
-    found = [_single(part, sample, tolerance) for part in parts]
+    check_extractor(name)
+    found = [_single(part, sample, tolerance) for part in _parts(name)]
     return found[0] if len(found) == 1 else concatenated(found)
+
+
+def check_extractor(name: str) -> None:
+    """Raise `UserError` for what can be told of a name before anything is fetched or fitted."""
+    for part in _parts(name):
+        name, equals, file = part.partition("=")
+        if part == "report_cnn":
+            raise UserError(
+                "report_cnn: has no published weights; train it with train.py --config "
+                "configs/baseline.yaml and write report_cnn=ITS/model.safetensors"
+            )
+        known = name in (*(OWN if equals else OTHERS), *PUBLISHED) or name.startswith(LIBRARIES)
+        if os.path.isfile(part) or (known and (not equals or os.path.isfile(file))):
+            continue
+        if known or part.endswith(".safetensors"):
+            raise UserError(f"{part}: no such file of weights; check the path")
+        raise UserError(
+            f"{part!r} is no encoder; there are {', '.join((*OTHERS, *PUBLISHED))}, timm/NAME, "
+            "torchvision/NAME, the path of a model.safetensors, NAME=FILE, and several joined by +"
+        )
+
+
+def _parts(name: str) -> list[str]:
+    """The encoders that a name joins; the path of a file may hold a `+` of its own."""
+    return [name] if os.path.isfile(name) else [part.strip() for part in name.split("+")]
 
 
 def _single(text: str, sample: Sample, tolerance: float | None) -> Checkpoint:
     """An encoder that is not a concatenation."""
+    if os.path.isfile(text):  # whose path may hold a `=`
+        return load_checkpoint(text)
     name, _, file = text.partition("=")
     if name in PUBLISHED:
         return _published(name, PUBLISHED[name], file)
-    if name.startswith(("timm/", "torchvision/")):
+    if name.startswith(LIBRARIES):
         return _published(name, Published(name, _side_of(name)), file)
     if file:
         return _from_file(name, file)
@@ -95,28 +120,9 @@ def _single(text: str, sample: Sample, tolerance: float | None) -> Checkpoint:
         return load_checkpoint(SHIPPED)
     if name == "colour_histogram":
         preprocessing = normalised_for(Preprocessing(128, 96), name)
-        return _untrained(EncoderConfig(name, 512), preprocessing, "nothing")
-    if name == "eigenfaces":
-        return fit_eigenfaces(sample.photos, sample.boxes, tolerance=tolerance)
-    if name == "report_cnn":
-        raise UserError(
-            "report_cnn: has no published weights; train it with train.py --config "
-            "configs/baseline.yaml and write report_cnn=ITS/model.safetensors"
-        )
-    return load_checkpoint(name)
-
-
-def _check_name(text: str) -> None:
-    """Raise `UserError` unless it is a name of this module or may be a file."""
-    name = text.partition("=")[0]
-    if name in (*OTHERS, *PUBLISHED) or text.endswith(".safetensors") or name != text:
-        return
-    if not name.startswith(("timm/", "torchvision/")):
-        known = ", ".join((*OTHERS, *PUBLISHED))
-        raise UserError(
-            f"--encoder {text}: unknown; there are {known}, timm/NAME, torchvision/NAME, the path "
-            "of a model.safetensors, and several of these joined by +"
-        )
+        encoder = Encoder(EncoderConfig(name, 512), preprocessing.height, preprocessing.width)
+        return Checkpoint(encoder, preprocessing, Calibration(), "nothing")
+    return fit_eigenfaces(sample.photos, sample.boxes, tolerance=tolerance)
 
 
 def _from_file(name: str, file: str) -> Checkpoint:
@@ -130,11 +136,11 @@ def _from_file(name: str, file: str) -> Checkpoint:
 
 def _published(name: str, published: Published, file: str) -> Checkpoint:
     """A published network without its classifier."""
-    if file and not os.path.isfile(file):
-        raise UserError(f"{name}={file}: no such file of weights; check the path")
+    from huggingface_hub.utils import logging as hub  # timm's
+
     backbone, side = published.backbone, published.side
     config = EncoderConfig(backbone, pooling=published.pooling, neck="none")
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every new try
+    hub.set_verbosity_error()  # it tells of every new try
     try:
         preprocessing = normalised_for(Preprocessing(side, side), backbone, file or True)
         encoder = Encoder(config, side, side, file or True)
@@ -144,12 +150,6 @@ def _published(name: str, published: Published, file: str) -> Checkpoint:
             f"download {error.link} elsewhere and write {name}=FILE"
         ) from error
     return Checkpoint(encoder, preprocessing, Calibration(), f"{name}, published weights")
-
-
-def _untrained(config: EncoderConfig, preprocessing: Preprocessing, label: str) -> Checkpoint:
-    """An encoder that has no weights."""
-    encoder = Encoder(config, preprocessing.height, preprocessing.width)
-    return Checkpoint(encoder, preprocessing, Calibration(), label)
 
 
 def _side_of(name: str) -> int:
@@ -169,6 +169,15 @@ def _side_of(name: str) -> int:
     return Published.side
 
 
+def check_place(uri: str) -> None:
+    """Raise `CatalogError` unless an encoder can be kept with that catalog."""
+    if folder_of(uri) is None:
+        raise CatalogError(
+            f"{uri}: --encoder is kept in the catalog's folder, and this is none; make the "
+            "catalog in a folder, and copy it there"
+        )
+
+
 def keep_encoder(uri: str, checkpoint: Checkpoint | None) -> None:
     """Write a catalog's encoder beside its table, so that a search finds it; `None` removes it.
 
@@ -176,12 +185,8 @@ def keep_encoder(uri: str, checkpoint: Checkpoint | None) -> None:
         CatalogError: The catalog is not in a folder of this machine.
     """
     folder = folder_of(uri)
-    if checkpoint is not None:
-        if folder is None:
-            raise CatalogError(
-                f"{uri}: --encoder is kept in the catalog's folder, and this is none; make the "
-                "catalog in a folder, and copy it there"
-            )
-        checkpoint.save(folder / KEPT)
-    elif folder is not None:
+    if folder is not None and checkpoint is None:
         (folder / KEPT).unlink(missing_ok=True)
+    elif checkpoint is not None:
+        check_place(uri)
+        checkpoint.save(Path(uri) / KEPT)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from siamese.errors import UserError
 from siamese.isolation import Garment, IsolationError
 from siamese.weights import read_weights, reason_of
 
@@ -91,7 +92,9 @@ def load_person_detector(name: str, weights: str | Path | None = None) -> Person
     try:
         detector = make(model, weights=None, weights_backbone=None)
         detector.load_state_dict(read_weights(Path(weights)))
-    except Exception as error:  # damaged files raise nearly every built-in error
+    except UserError as error:  # no such file, or damaged
+        raise IsolationError(str(error)) from error
+    except Exception as error:  # copying raises nearly every built-in error
         raise IsolationError(
             f"{weights}: not weights of {model} ({reason_of(error)}); give the file of that model"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -176,9 +177,14 @@ def _torchvision_backbone(
 ) -> nn.Module:
     import torchvision
 
-    model: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if fetch else None)
+    with warnings.catch_warnings():  # of Inception, about random weights
+        warnings.simplefilter("ignore", FutureWarning)
+        model: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if fetch else None)
     if hasattr(model, "aux_logits"):  # GoogLeNet and Inception answer in training with a tuple
         model.aux_logits = False  # type: ignore[assignment]
+        # They were published for another normalisation, and torchvision translates its own into
+        # it, but only where it fetches the weights itself: not from a file or a checkpoint.
+        model.transform_input = True  # type: ignore[assignment]
     if pooling:
         if not hasattr(model, "avgpool"):
             raise UserError(f"torchvision/{name}: its pooling cannot be changed; use that of timm")

@@ -40,25 +40,19 @@ def load_weights(backbone: nn.Module, source: str | Path) -> None:
         UserError: No such file or repository, damaged, or the weights of another model.
     """
     text = str(source)
-    if not text.startswith(HUB) and not Path(source).is_file():
-        raise UserError(f"{text}: no such file of weights; check model.pretrained")
+    weights = _hub_weights(text) if text.startswith(HUB) else read_weights(Path(source))
     try:
-        weights = _hub_weights(text) if text.startswith(HUB) else read_weights(Path(source))
         weights = _without_prefix(weights, list(backbone.state_dict()))
         # timm's transformers stretch the weights of positions to another input size.
         adapt = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
         if adapt is not None:
             weights = adapt(weights, backbone)
         missing, unexpected = backbone.load_state_dict(weights, strict=False)
-    except UserError:
-        raise
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # copying raises nearly every built-in error
         raise UserError(
-            f"{text}: damaged, or holds more than weights and is not opened for safety; "
-            "give a state dict, best as .safetensors"
+            f"{text}: not weights of this backbone ({reason_of(error)}); give the file of that "
+            "very model"
         ) from error
-    except Exception as error:  # damaged files and copying raise nearly every built-in error
-        raise UserError(f"{text}: not weights of this backbone ({reason_of(error)})") from error
     if missing:
         raise UserError(
             f"{text}: lacks {len(missing)} weights of the backbone, among them {missing[0]}; "
@@ -89,16 +83,30 @@ def not_fetched(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file; no code in it is run."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    """The state dict in a file; no code in it is run.
 
-        return load_file(path)
-    content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    Raises:
+        UserError: No such file, damaged, or not a state dict.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights; check the path")
+    remedy = "give a state dict, best as .safetensors"
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path}: damaged, or holds more than weights and is not opened for safety; {remedy}"
+        ) from error
+    except Exception as error:  # damaged files raise nearly every built-in error
+        raise UserError(f"{path}: damaged, or no file of weights; {remedy}") from error
     for wrapping in ("state_dict", "model"):
         content = content.get(wrapping, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(w, Tensor) for w in content.values()):
-        raise ValueError("no state dict of tensors")
+        raise UserError(f"{path}: is no state dict of tensors; {remedy}")
     return content
 
 

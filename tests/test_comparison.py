@@ -154,7 +154,7 @@ def test_eigenfaces_never_see_the_products_that_are_judged(shop: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--encoders", "resnet5"], "resnet5: unknown; there are siamese"),
+        (["--encoders", "resnet5"], "'resnet5' is no encoder; there are siamese"),
         (
             ["--encoders", "colour_histogram", "--labels", "kind"],
             "no product has a label kind; there are colour",

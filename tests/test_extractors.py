@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from helpers_catalog import draw_photo, save_checkpoint
@@ -13,10 +15,13 @@ from torch.nn import functional
 from siamese import extractors
 from siamese.arguments import KEPT, kept_encoder
 from siamese.checkpoint import load_checkpoint
+from siamese.commands import index
 from siamese.encoder import Encoder
 from siamese.errors import UserError
 from siamese.extractors import PUBLISHED, Sample, extractor, keep_encoder
+from siamese.listing import ListedPhoto
 from siamese.preprocessing import Preprocessing
+from siamese.pretrained import _check_name, _link
 from siamese.products import CatalogError
 from siamese.weights import NotFetchedError
 
@@ -111,6 +116,39 @@ def test_each_part_of_a_concatenation_gets_photos_of_its_own_size_and_normalisat
         assert torch.allclose(part.norm(dim=1), torch.tensor(0.5).sqrt(), atol=1e-5)
 
 
+def test_the_path_of_a_checkpoint_may_hold_marks_that_join_names(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path / "a+b=c.safetensors")
+    assert extractor(str(path)).fingerprint == load_checkpoint(path).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [("mobilenet", "mobilenet_v3_large"), ("xception", "legacy_xception")],
+)
+def test_every_name_is_the_network_that_it_says(
+    name: str, network: str, photos: list[str], tmp_path: Path
+) -> None:
+    """From a file as the libraries write it; the largest ones would take too long here."""
+    torch.manual_seed(0)
+    library = timm if name == "xception" else torchvision.models
+    published = library.create_model(network) if library is timm else library.get_model(network)
+    torch.save(published.state_dict(), tmp_path / "weights.pth")
+    checkpoint = extractor(f"{name}={tmp_path}/weights.pth")
+    published.fc = published.classifier = torch.nn.Identity()
+    pixels = np.stack([checkpoint.preprocessing.read(photo) for photo in photos[:2]])
+    normal = checkpoint.preprocessing.normalise(torch.from_numpy(pixels))
+    with torch.inference_mode():
+        expected = functional.normalize(published.eval()(normal), dim=1)
+    assert torch.allclose(checkpoint.embed(photos[:2]), expected, atol=1e-4)
+
+
+def test_every_published_name_has_a_network_and_a_link_to_its_weights() -> None:
+    for name, published in PUBLISHED.items():
+        library, _, network = published.backbone.partition("/")
+        _check_name(library, network)  # raises
+        assert _link(library, network).startswith("https://"), name
+
+
 def test_eigenfaces_are_fitted_to_the_photos_given(photos: list[str]) -> None:
     assert extractor("eigenfaces", Sample(photos)).embedding_size == 4
     with pytest.raises(UserError, match="three photos or more"):
@@ -149,11 +187,14 @@ def test_without_weights_one_line_says_where_to_get_them(
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("resnet5", "unknown; there are siamese, report_cnn, colour_histogram, eigenfaces, resnet"),
-        ("resnet18+", "unknown; there are"),
+        ("resnet5", "is no encoder; there are siamese, report_cnn, colour_histogram, eigenfaces"),
+        ("resnet18+", "'' is no encoder; there are"),
+        ("", "'' is no encoder; there are"),
+        ("resnet5=FILE", "is no encoder; there are"),
         ("report_cnn", "has no published weights; train it"),
         ("resnet18=/missing.pth", "no such file of weights"),
-        ("missing.safetensors", "no such checkpoint"),
+        ("missing.safetensors", "no such file of weights"),
+        ("colour_histogram+siamese=/missing.safetensors", "no such file of weights"),
         ("timm/resnet_18=FILE", "no such model; near it"),
         ("resnet18=OTHER", "lacks"),
         ("report_cnn=SMALL", "that file is of small_resnet"),
@@ -185,6 +226,16 @@ def test_a_catalog_keeps_its_encoder_until_another_makes_it(tmp_path: Path) -> N
     assert kept_encoder(str(tmp_path)) is None
     with pytest.raises(CatalogError, match="this is none; make the catalog in a folder"):
         keep_encoder("s3://bucket/catalog", checkpoint)
+
+
+def test_where_no_encoder_can_be_kept_nothing_is_embedded_or_overwritten(
+    photos: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("siamese.catalog.Catalog.create", None)  # not callable
+    checkpoint = extractor("colour_histogram")
+    listed = [ListedPhoto(photo, "a") for photo in photos]
+    with pytest.raises(CatalogError, match="make the catalog in a folder"):
+        index("s3://bucket/catalog", checkpoint, listed, overwrite=True, kept=checkpoint)
 
 
 def test_the_histogram_sees_raw_colours() -> None:

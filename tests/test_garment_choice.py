@@ -141,7 +141,7 @@ def test_weights_of_another_model_and_unknown_names_are_one_line(tmp_path: Path)
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pth")
     with pytest.raises(IsolationError, match=r"other\.pth: not weights of"):
         load_finder_of_garments(DETECTOR, str(tmp_path / "other.pth"))
-    with pytest.raises(IsolationError, match=r"missing\.pth: not weights of"):
+    with pytest.raises(IsolationError, match=r"missing\.pth: no such file of weights"):
         load_finder_of_garments(DETECTOR, str(tmp_path / "missing.pth"))
     with pytest.raises(IsolationError, match=r"no such detector; torchvision has .*maskrcnn"):
         load_finder_of_garments("torchvision/nothing", None)

@@ -106,6 +106,20 @@ def test_torchvision_weights_of_a_local_file_arrive(tmp_path: Path) -> None:
     assert torch.equal(dict(backbone.named_parameters())["features.0.0.weight"], first)
 
 
+def test_networks_of_another_normalisation_translate_it_from_a_file_too(tmp_path: Path) -> None:
+    """As torchvision does where it fetches the weights itself."""
+    torch.manual_seed(0)
+    network = torchvision.models.googlenet(weights=None, init_weights=False, transform_input=True)
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    network.fc = nn.Identity()
+    photo = torch.rand(1, 3, 64, 64)
+    for source in (tmp_path / "weights.pth", False):  # without weights, as a checkpoint starts
+        backbone, _ = load_backbone("torchvision", "googlenet", source, 64, 64)
+        backbone.load_state_dict(network.state_dict(), strict=False)
+        with torch.inference_mode():
+            assert torch.allclose(backbone.eval()(photo), network.eval()(photo), atol=1e-5)
+
+
 def test_transformer_weights_fit_another_input_size(tmp_path: Path) -> None:
     """The weights of positions are stretched from 14 x 14 patches to 4 x 3; all else is equal."""
     model = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=5)
