@@ -339,13 +339,18 @@ def folder_photos(folder: str, attributes: str | None) -> list[ListedPhoto]:
     """The photos of a folder with the attributes of a CSV."""
     from datasets.manifest import read_csv_as_text, with_numbers
     from siamese.listing import listed_in_folder
+    from siamese.products import listed
 
     if attributes is None:
         return listed_in_folder(folder)
     table = read_csv_as_text(attributes)
     if "product_id" not in table:  # renamed first, so that 000001 stays text
         table = table.rename(columns={"id": "product_id"})
-    return listed_in_folder(folder, with_numbers(table))
+    photos = listed_in_folder(folder, with_numbers(table))
+    without = sorted(set(table["product_id"].dropna()) - {photo.product_id for photo in photos})
+    if without:
+        print(f"{attributes}: no photo of {listed(without)}, left out", file=sys.stderr)
+    return photos
 
 
 COMMANDS: dict[str, Callable[[Namespace], None]] = {

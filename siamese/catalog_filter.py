@@ -14,6 +14,10 @@ HINT = "write it like \"articleType = 'Tshirts' AND price < 20\""
 IDS_PER_QUERY = 1000  # bounds the length of the SQL
 QUOTED = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"")
 UNKNOWN = re.compile(r"No field named (.+?)\. (?:Valid|Did)")
+MARKS = {
+    **{";": "semicolon", "--": "comment", "/*": "comment"},
+    **{"?": "placeholder", "$": "placeholder"},
+}
 NOISE = re.compile(
     r", /\S+\.rs:\d+(:\d+)?|Invalid (user )?input[,:] |lance error: |LanceError\(\w+\): "
 )
@@ -46,6 +50,8 @@ def query(
             raise
         raise CatalogError(_wrong(where, table, error)) from error
     except (RuntimeError, OSError) as error:
+        if where is not None and "filter expression" in str(error):  # right, but for the rows
+            raise CatalogError(_wrong(where, table, error)) from error
         raise CatalogError(f"{table.name}: cannot be read ({brief(error)})") from error
 
 
@@ -73,9 +79,12 @@ def brief(error: Exception) -> str:
 
 
 def _check_shape(where: str) -> None:
-    """Refuse what could end the condition early: LanceDB takes `a) OR (b`, and stops at `;`."""
+    """Refuse what could end the condition early: LanceDB takes `a) OR (b`, and stops at `;`.
+
+    It has no values for `?` and `$1`, and panics.
+    """
     bare = QUOTED.sub("''", where)
-    for mark, name in ((";", "semicolon"), ("--", "comment"), ("/*", "comment")):
+    for mark, name in MARKS.items():
         if mark in bare:
             raise CatalogError(f"filter {where!r}: holds a {name}; {HINT}")
     depth = 0

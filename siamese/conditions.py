@@ -117,4 +117,5 @@ def _no_such(column: str, value: str, values: Iterable[Any]) -> str:
     alike = get_close_matches(value, list(counts), LISTED // 2)
     ordered = list(dict.fromkeys(alike + [name for name, _ in counts.most_common()]))
     more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""
-    return f"no product has {column} {value!r}; there are {', '.join(ordered[:LISTED])}{more}"
+    have = ", ".join(ordered[:LISTED]) or "none"
+    return f"no product has {column} {value!r}; there are {have}{more}"

@@ -106,12 +106,21 @@ def test_a_condition_that_holds_for_none_of_the_known_values_is_not_called_unkno
         "(price > 10",
         "kind = 'it's'",
         "'; DELETE FROM photos; --",
+        "kind = ?",
+        "kind = $1",
+        "regexp_match(kind, '(((a')",
+        "kind IN (SELECT kind FROM photos)",
+        "read_csv('/etc/passwd')",
+        "NOT sale IS kind",
+        "",
     ],
 )
 def test_no_condition_ends_another_or_writes(where: str, shop: Catalog) -> None:
     version = shop.version
-    with pytest.raises(CatalogError):
+    with pytest.raises(CatalogError) as caught:
         found(shop, ["colour=Blue"], where)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"filter {where!r}: ")
     with pytest.raises(CatalogError):
         shop.products(where)
     assert (shop.version, shop.count()) == (version, 5)
@@ -132,6 +141,23 @@ def test_every_value_of_a_wide_column_is_not_printed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", [[], ["kind", "price"]])
 def test_known_columns_pass(columns: list[str], shop: Catalog) -> None:
     check_columns(shop, columns, "--vote")
+
+
+def test_the_values_of_a_catalog_without_products_are_none(shop: Catalog) -> None:
+    shop.remove(["1", "2", "3", "4", "5"])
+    for filters, where in ((["kind=Tshirts"], None), ([], "kind = 'Tshirts'")):
+        with pytest.raises(CatalogError, match="no product has kind 'Tshirts'; there are none"):
+            condition(shop, filters, where)
+
+
+def test_labels_with_commas_quotes_and_other_letters_are_filtered_by(tmp_path: Path) -> None:
+    labels = ["T-shirt, long", 'Blue "navy"', "a=b;c", "東京", "-- x", "it's", "? $1"]
+    products = [product(str(n), seed=n, **{"städte": label}) for n, label in enumerate(labels)]
+    catalog = new_catalog(tmp_path / "c", *products)
+    for number, label in enumerate(labels):
+        assert found(catalog, [f"städte={label}"]) == [str(number)]
+        quoted = label.replace("'", "''")
+        assert found(catalog, [], f"`städte` = '{quoted}'") == [str(number)]
 
 
 def test_a_catalog_without_attributes_has_no_columns(tmp_path: Path) -> None:
