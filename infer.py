@@ -114,7 +114,6 @@ def search(arguments: Namespace) -> None:
     from siamese.conditions import check_columns, condition
     from siamese.finder import Finder
     from siamese.output import rankings_as_json, rankings_as_text
-    from siamese.pair_score import Calibration
     from siamese.recommend.commands import personal
     from siamese.recommend.inventory import similar_products
 
@@ -135,17 +134,16 @@ def search(arguments: Namespace) -> None:
             arguments.together,
             garment_of(arguments),
         )
+    threshold = finder.checkpoint.calibration.known_threshold
     if arguments.sheet or arguments.explain:
         from siamese.pictures import save_explanation, save_sheet
     if arguments.sheet:
-        save_sheet(arguments.sheet, rankings)
+        save_sheet(arguments.sheet, rankings, threshold, arguments.vote, arguments.normalised)
     if arguments.explain:
         save_explanation(arguments.explain, finder, rankings, arguments.box)
     if arguments.json:
-        print(rankings_as_json(rankings, arguments.vote))
+        print(rankings_as_json(rankings, threshold, arguments.vote))
         return
-    calibration = finder.checkpoint.calibration
-    threshold = calibration.catalog_threshold if calibration != Calibration() else None
     for line in rankings_as_text(rankings, threshold, arguments.vote, arguments.normalised):
         print(line)
 

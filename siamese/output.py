@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from siamese.products import MARK, Attribute, plain, whole_or_fraction
-from siamese.recommend.voting import vote
+from siamese.recommend.voting import Vote, vote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,13 +19,20 @@ SHOWN_ATTRIBUTES = 4
 WIDEST = 24  # characters of an id or value in a table for people
 
 
-def rankings_as_json(rankings: Sequence[Ranking], columns: Sequence[str] = ()) -> str:
+def rankings_as_json(
+    rankings: Sequence[Ranking], threshold: float | None, columns: Sequence[str] = ()
+) -> str:
     """A list with query, matches, probability and in_catalog of each ranking.
 
-    Of each column that is voted on, `votes` has the label, its share and which matches have
-    another.
+    Without a threshold (see `rankings_as_text`) all probabilities and `in_catalog` are null. Of
+    each column that is voted on, `votes` has the label, its share and which matches have another.
     """
     rows = [asdict(ranking) for ranking in rankings]
+    if threshold is None:
+        for row in rows:
+            row |= {"probability": None, "in_catalog": None}
+            for match in row["matches"]:
+                match["probability"] = None
     if columns:
         for row, ranking in zip(rows, rankings, strict=True):
             row["votes"] = [asdict(vote(ranking.matches, column)) for column in columns]
@@ -61,8 +68,13 @@ def rankings_as_text(
                 f"{rank:>6}  {clipped(match.product_id):<{width}}  {likely:>11}  "
                 f"{match.cosine:>6.3f}{score}  {few_attributes(match.attributes)}"
             )
-            wrong = [each.column for each in votes if each.not_predicted[rank - 1]]
-            yield line.rstrip() + (f"  [{', '.join(wrong)} not predicted]" if wrong else "")
+            wrong = not_predicted(votes, rank - 1)
+            yield line.rstrip() + (f"  [{wrong} not predicted]" if wrong else "")
+
+
+def not_predicted(votes: Sequence[Vote], place: int) -> str:
+    """The columns in which the match at that place has another label than the elected one."""
+    return ", ".join(each.column for each in votes if each.not_predicted[place])
 
 
 def _heading(ranking: Ranking, threshold: float | None) -> str:
@@ -71,9 +83,9 @@ def _heading(ranking: Ranking, threshold: float | None) -> str:
         return f"like product {ranking.product_id}:"
     name = asked(ranking.query, ranking)
     if threshold is None:
-        return f"{name}: ranked by likeness alone, this encoder was not fitted to pairs"
+        return f"{name}: {verdict(ranking, threshold)}, this encoder was not fitted to pairs"
     compared = f"probability {ranking.probability:.3f}, threshold {threshold:.3f}"
-    return f"{name}: {verdict(ranking)} ({compared})"
+    return f"{name}: {verdict(ranking, threshold)} ({compared})"
 
 
 def asked(name: str, ranking: Ranking) -> str:
@@ -81,8 +93,10 @@ def asked(name: str, ranking: Ranking) -> str:
     return f"{name} and {len(ranking.together)} more" if ranking.together else name
 
 
-def verdict(ranking: Ranking) -> str:
-    """The answer in words."""
+def verdict(ranking: Ranking, threshold: float | None) -> str:
+    """The answer in words; `threshold` as in `rankings_as_text`."""
+    if threshold is None:
+        return "ranked by likeness alone"
     return "probably in this catalog" if ranking.in_catalog else "probably not in this catalog"
 
 

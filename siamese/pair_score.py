@@ -106,6 +106,11 @@ class Calibration:
     presence_scale: float = 1.0
     presence_bias: float = 0.0
 
+    @property
+    def known_threshold(self) -> float | None:
+        """`catalog_threshold`; `None` if nothing was fitted, so that probabilities mean nothing."""
+        return None if self == Calibration() else self.catalog_threshold
+
     def probability(self, cosine: Tensor) -> Tensor:
         """Probability in (0, 1) that both photos show the same product, shape of `cosine`."""
         return torch.sigmoid(cosine * self.scale + self.bias)

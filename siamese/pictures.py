@@ -13,8 +13,9 @@ from siamese.explanation import Explanation, explain
 from siamese.explanation_sheet import ExplainedRow, explanation_sheet, in_words
 from siamese.files import replacing
 from siamese.finder import Finder, Match, Ranking
-from siamese.output import asked, verdict
+from siamese.output import asked, not_predicted, verdict
 from siamese.preprocessing import Box
+from siamese.recommend.voting import vote
 from siamese.sheet import SheetMatch, SheetRow, ranking_sheet
 
 QUERIES = 50  # rows of a picture
@@ -22,24 +23,44 @@ EXPLAINED = 3  # products per query
 OTHER_PHOTO = 0.01  # difference of cosines from which the photo cannot be the one in the catalog
 
 
-def save_sheet(path: str, rankings: Sequence[Ranking]) -> None:
+def save_sheet(
+    path: str,
+    rankings: Sequence[Ranking],
+    threshold: float | None,
+    columns: Sequence[str] = (),
+    scores: bool = False,
+) -> None:
     """Write the contact sheet of these rankings.
+
+    Args:
+        path: Where to.
+        rankings, threshold, columns, scores: As in `siamese.output.rankings_as_text`.
 
     Raises:
         CatalogError: It cannot be written.
     """
     rows = []
     for ranking in rankings[:QUERIES]:
-        matches = [
-            SheetMatch(
-                match.path,
-                (f"{rank}. {match.product_id}", _scores(match.probability, match.cosine)),
-            )
-            for rank, match in enumerate(ranking.matches, 1)
-        ]
-        name = asked(Path(ranking.query).name, ranking)
-        rows.append(SheetRow(ranking.query, (name, verdict(ranking)), matches))
+        votes = [vote(ranking.matches, column) for column in columns]
+        matches = []
+        for rank, match in enumerate(ranking.matches, 1):
+            likely = "" if threshold is None else f"p {match.probability:.3f}  "
+            told = [f"{rank}. {match.product_id}", f"{likely}cos {match.cosine:.3f}"]
+            told += [f"score {match.score:.3f}"] * scores
+            if wrong := not_predicted(votes, rank - 1):
+                told += ["not predicted:", wrong]
+            matches.append(SheetMatch(match.path, told))
+        elected = [f"{each.column}: {each.label} ({each.share:.0%})" for each in votes]
+        lines = (*_query_lines(ranking, threshold), *elected)
+        rows.append(SheetRow(ranking.query, lines, matches))
     _save(path, ranking_sheet(rows), len(rankings))
+
+
+def _query_lines(ranking: Ranking, threshold: float | None) -> tuple[str, str]:
+    """What was asked, and the answer."""
+    if ranking.product_id is not None:
+        return ranking.product_id, "and what is like it"
+    return asked(Path(ranking.query).name, ranking), verdict(ranking, threshold)
 
 
 def save_explanation(
@@ -54,6 +75,7 @@ def save_explanation(
         PhotoError: A query's photo has gone since it was ranked.
         CatalogError: It cannot be written.
     """
+    threshold = finder.checkpoint.calibration.known_threshold
     rows = []
     for ranking in rankings[:QUERIES]:
         matches = ranking.matches[:EXPLAINED]
@@ -62,11 +84,14 @@ def save_explanation(
         if finder.product_score == "max" and not ranking.together:
             _report_changed(matches, explanation)
         captions = [
-            (f"{rank}. {match.product_id}", _likely(match.probability))
+            (
+                f"{rank}. {match.product_id}",
+                f"cos {match.cosine:.3f}" if threshold is None else _likely(match.probability),
+            )
             for rank, match in enumerate(matches, 1)
         ]
-        caption = (asked(Path(ranking.query).name, ranking), verdict(ranking))
-        rows.append(ExplainedRow(ranking.query, caption, photos, captions, explanation))
+        lines = _query_lines(ranking, threshold)
+        rows.append(ExplainedRow(ranking.query, lines, photos, captions, explanation))
     _save(path, explanation_sheet(rows), len(rankings))
 
 
@@ -99,10 +124,6 @@ def save_picture(path: str, picture: Image.Image) -> None:
             picture.save(temporary)
     except OSError as error:
         raise CatalogError(f"{path}: the picture cannot be written ({error.strerror})") from error
-
-
-def _scores(probability: float, cosine: float) -> str:
-    return f"p {probability:.3f}  cos {cosine:.3f}"
 
 
 def _likely(probability: float) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import wandb
 from helpers_catalog import draw_photo, save_checkpoint
 from PIL import Image
 
@@ -62,6 +61,7 @@ def test_the_table_the_csv_and_the_curves_tell_what_each_encoder_finds(
     printed = capsys.readouterr().out
     assert "colour: share of 12 products, by tolerance" in printed
     assert printed.count("possible") == 3
+    assert "the very product is among the first k for 12 photos of people" in printed
     for name in ("precision.png", "eigenfaces.png"):
         with Image.open(tmp_path / "out" / name) as picture:
             pixels = np.asarray(picture.convert("RGB"))
@@ -108,35 +108,50 @@ def test_a_folder_with_a_table_is_compared_whole_and_without_people(
     assert pd.read_csv(tmp_path / "out" / "comparison.csv")["kind at 0"].tolist() == [1.0]
 
 
-def test_wandb_gets_the_table_and_the_curves(
+def test_wandb_keeps_the_table_and_the_curves_of_an_offline_run(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logged: dict[str, Any] = {}
-
-    class Run:
-        def __enter__(self) -> Run:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def log(self, values: dict[str, Any]) -> None:
-            logged.update(values)
-
-    monkeypatch.setattr(wandb, "init", lambda **settings: logged.update(settings) or Run())
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert run(shop, tmp_path, "--encoders", "colour_histogram", "--wandb") == 0
-    assert (logged["project"], logged["job_type"]) == ("siamese", "compare")
-    assert logged["comparison"].columns[0] == "encoder"
-    assert isinstance(logged["precision"], wandb.Image)
+    (kept,) = tmp_path.glob("wandb/offline-run-*/files/media")
+    (table,) = kept.glob("table/comparison_*.table.json")
+    content = json.loads(table.read_text())
+    rows = pd.read_csv(tmp_path / "comparison.csv")
+    assert content["columns"] == list(rows)
+    assert content["data"][0][:3] == rows.iloc[0].tolist()[:3]
+    (picture,) = kept.glob("images/precision_*.png")
+    assert picture.read_bytes() == (tmp_path / "precision.png").read_bytes()
+
+
+def test_what_was_measured_stays_when_a_later_encoder_cannot_be_had(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "weights.pth").write_text("no weights")
+    words = ["--encoders", "colour_histogram", f"resnet18={tmp_path}/weights.pth"]
+    assert run(shop, tmp_path / "out", *words) == 1
+    assert "weights.pth: damaged" in capsys.readouterr().err
+    rows = pd.read_csv(tmp_path / "out" / "comparison.csv")
+    assert rows["encoder"].tolist() == ["colour_histogram"]
+    assert (tmp_path / "out" / "precision.png").exists()
+
+
+def test_all_names_are_looked_at_before_the_first_encoder_is_measured(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(shop, tmp_path / "out", "--encoders", "colour_histogram", "resnet5") == 1
+    error = capsys.readouterr().err
+    assert (error.count("\n"), "'resnet5' is no encoder" in error) == (1, True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_lines_are_named_by_the_user_or_by_the_checkpoints_folder() -> None:
-    found = named(["ours:runs/x/model.safetensors", "runs/y/model.safetensors", "vit=w.pth"])
+    both = "resnet18=a/b.pth+resnet50=c.pth"
+    found = named(["ours:runs/x/model.safetensors", "runs/y/model.safetensors", "vit=w.pth", both])
     assert found == {
         "ours": "runs/x/model.safetensors",
         "y": "runs/y/model.safetensors",
-        "vit=w.pth": "vit=w.pth",
+        "vit": "vit=w.pth",
+        "resnet18+resnet50": both,
     }
     with pytest.raises(UserError, match="two lines are called y; write LABEL:NAME"):
         named(["runs/y/model.safetensors", "more/y/model.safetensors"])

@@ -152,7 +152,7 @@ def test_the_values_of_a_catalog_without_products_are_none(shop: Catalog) -> Non
 
 def test_labels_with_commas_quotes_and_other_letters_are_filtered_by(tmp_path: Path) -> None:
     labels = ["T-shirt, long", 'Blue "navy"', "a=b;c", "東京", "-- x", "it's", "? $1"]
-    products = [product(str(n), seed=n, **{"städte": label}) for n, label in enumerate(labels)]
+    products = [product(str(n), seed=n, städte=label) for n, label in enumerate(labels)]
     catalog = new_catalog(tmp_path / "c", *products)
     for number, label in enumerate(labels):
         assert found(catalog, [f"städte={label}"]) == [str(number)]

@@ -23,6 +23,8 @@ from siamese.attributes.exploration import (
     products_of,
     purity,
 )
+from siamese.attributes.exploration_report import SIDE, draw_bars, sample_sheet, samples_of
+from siamese.attributes.figures import OTHERS, PALETTE, label_colours
 from siamese.catalog import Catalog, Product
 from siamese.errors import UserError
 
@@ -68,6 +70,41 @@ def test_names_are_no_labels_and_years_are(shop: Path) -> None:
         label_columns(table[["product_id", "path", "name"]])
     with pytest.raises(UserError, match="no product has a value"):
         label_columns(table.assign(kind=None), ["kind"])
+
+
+def test_marks_of_predicted_values_are_no_labels(shop: Path) -> None:
+    table = products_of(Catalog.open(shop)).table
+    table["colour_predicted"] = [0.5, 0.75] * 15
+    assert label_columns(table) == ["colour", "year"]
+
+
+def test_labels_that_name_colours_have_them_and_others_one_each() -> None:
+    colours = ["Black", "Navy Blue", "Off White", "Multi"]
+    assert label_colours(colours, 2) == ["#000000", "#000080", "#ffffff", OTHERS]
+    names = [f"label {number}" for number in range(4)]
+    assert label_colours(["Tan", *names], 3) == [*PALETTE[:3], OTHERS, OTHERS]
+    assert label_colours(["Multi", "Steel", "Red"], 3) == list(PALETTE[:3])  # hardly any does
+    assert len(set(PALETTE)) == len(PALETTE)
+
+
+def test_every_label_has_its_line_of_samples(shop: Path) -> None:
+    table = products_of(Catalog.open(shop)).table
+    names = [f"number {number}" for number in range(30)]
+    chosen = samples_of(table, table["name"], names, seed=0)
+    assert {name: Path(path).stem for name, (path,) in chosen.items()} == {
+        f"number {number}": f"{number:02}" for number in range(30)
+    }
+    lines = sample_sheet(chosen, dict.fromkeys(names, "1 product")).height
+    assert lines > 30 * SIDE
+
+
+def test_letters_that_the_font_lacks_are_no_noise(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    counts = label_counts(pd.DataFrame({"kind": ["東京", "b", "b"]}), ["kind"])
+    draw_bars(counts, {"kind": 0}, tmp_path / "labels.png")
+    assert (tmp_path / "labels.png").exists()
+    assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
 
 
 def test_labels_are_counted_and_missing_ones_too() -> None:
@@ -138,13 +175,15 @@ def test_every_file_is_written_and_no_picture_is_empty(explored: Path) -> None:
     names = {path.name for path in explored.iterdir()}
     samples = {f"samples_{column}.png" for column in ("colour", "year", "fit")}
     pictures = {"labels.png", "clusters.png", "map.png"} | samples
-    assert names == pictures | {"labels.csv", "clusters.csv", "map.csv", "map.html"}
+    tables = {f"{name}.csv" for name in ("labels", "columns", "clusters", "map")}
+    assert names == pictures | tables | {"map.html"}
     for name in pictures:
         with Image.open(explored / name) as picture:
             pixels = np.asarray(picture.convert("RGB"))
         assert len(np.unique(pixels[::5, ::5].reshape(-1, 3), axis=0)) > 20, name
     assert pd.read_csv(explored / "clusters.csv")["colour purity"].tolist() == [1.0] * 3
     assert len(pd.read_csv(explored / "map.csv")) == 30
+    assert pd.read_csv(explored / "columns.csv")["missing"].tolist() == [0, 0, 1]
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_no_label_breaks_it(explored: Path) -> None:
@@ -168,6 +207,7 @@ def test_a_large_catalog_is_drawn_in_part(
     assert infer.main([str(word) for word in words]) == 0
     captured = capsys.readouterr()
     assert "the map shows 12 of all products" in captured.err
+    assert f'"title":"{shop}: 12 of 30 products"' in (tmp_path / "map.html").read_text("utf-8")
     assert "purity of 2 clusters" in captured.out
     assert "colour: 0.667 (one cluster: 0.333)" in captured.out
     assert len(pd.read_csv(tmp_path / "map.csv")) == 12

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers_catalog import draw_photo, save_checkpoint
+from PIL import Image
 
 import infer
+from siamese import pictures
 from siamese.arguments import KEPT
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
+from siamese.sheet import SheetRow, ranking_sheet
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -109,6 +112,51 @@ def test_an_encoder_that_was_not_fitted_to_pairs_tells_no_probability(
     heading, _, first = out.splitlines()
     assert heading.endswith("ranked by likeness alone, this encoder was not fitted to pairs")
     assert first.split()[:4] == ["1", "00", "unknown", "1.000"]
+
+
+def test_programs_are_told_no_probability_of_such_an_encoder(call: Call, shop: Path) -> None:
+    ranking = answer(call, shop / "photos" / "00.png", "--top", 2)
+    told = [ranking["in_catalog"], ranking["probability"]]
+    assert told + [match["probability"] for match in ranking["matches"]] == [None] * 4
+
+
+def test_a_sheet_tells_what_the_table_tells(
+    call: Call, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a product of the catalog it does not say that this is not in it."""
+    drawn: list[SheetRow] = []
+
+    def keep(rows: Sequence[SheetRow]) -> Image.Image:
+        drawn.extend(rows)
+        return ranking_sheet(rows)
+
+    monkeypatch.setattr(pictures, "ranking_sheet", keep)
+    sheet = ["--sheet", tmp_path / "s.png", "--top", 3, "--vote", "kind"]
+    _, out, _ = call("search", "--product", "04", "--normalised", *sheet)
+    (row,) = drawn
+    assert list(row.caption)[:2] == ["04", "and what is like it"]
+    assert row.caption[2].startswith("kind: Shirts (")
+    for line, match in zip(out.splitlines()[3:], row.matches, strict=True):
+        _, name, _, cosine, score = line.split()[:5]
+        assert match.caption[0].endswith(f". {name}")
+        assert list(match.caption[1:3]) == [f"cos {cosine}", f"score {score}"]
+        assert ("not predicted:" in match.caption) == ("[kind not predicted]" in line)
+    assert any("not predicted:" in match.caption for match in row.matches)
+    assert (tmp_path / "s.png").exists()
+    drawn.clear()
+    call("search", shop / "photos" / "00.png", *sheet)
+    assert list(drawn[0].caption)[:2] == ["00.png", "ranked by likeness alone"]
+
+
+def test_rows_of_a_table_whose_product_has_no_photo_are_named(
+    call: Call, shop: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "more.csv"
+    table.write_text((shop / "shop.csv").read_text() + "\n98,Hat,1\n99,Hat,2\n")
+    words = ["--photos", shop / "photos", "--attributes", table, "--overwrite"]
+    code, out, err = call("index", *words, "--encoder", "colour_histogram")
+    assert (code, err) == (0, f"{table}: no photo of 98, 99, left out\n")
+    assert "9 products" in out
 
 
 def test_what_is_like_a_product_is_ranked_without_itself(call: Call, shop: Path) -> None:

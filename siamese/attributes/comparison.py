@@ -183,6 +183,9 @@ def table_of(compared: Sequence[Compared], tolerances: Sequence[float]) -> str:
         if each.retrieval is not None:
             cells += [f"{each.retrieval.top[k]:.3f}" for k in RETRIEVED]
         lines.append(f"{each.name:<{width}}" + "".join(f"{cell:>11}" for cell in cells))
+    if first.retrieval is not None:
+        asked = first.retrieval.queries
+        lines.append(f"top-k: the very product is among the first k for {asked} photos of people")
     return "\n".join(lines)
 
 

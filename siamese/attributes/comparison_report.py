@@ -11,30 +11,35 @@ import pandas as pd
 from PIL import Image
 
 from siamese.attributes.comparison import Compared
+from siamese.attributes.figures import save_figure
 from siamese.cli import wandb_mode
 from siamese.eigenfaces import Eigenfaces
 from siamese.encoder import Encoder
+from siamese.files import replacing
 from siamese.sheet import GAP, INK, LINE, MARGIN, PAPER, font
 
 CURVE = np.linspace(0, 1, 101)  # tolerances of the curves
 SHOWN = 31  # the mean photo and the first 30 components, as system 5 shows them
 COLUMNS, SIDE = 8, 120
+LEGEND_COLUMNS = 5
 
 
 def save_comparison(
-    folder: Path, compared: Sequence[Compared], tolerances: Sequence[float], log: bool
+    folder: Path, compared: Sequence[Compared], tolerances: Sequence[float]
 ) -> None:
-    """Write comparison.csv and precision.png, and a W&B run where `log` asks for one.
+    """Write comparison.csv and precision.png into a folder that is there.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: They cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame([each.row(tolerances) for each in compared])
-    table.to_csv(folder / "comparison.csv", index=False)
+    with replacing(folder / "comparison.csv") as temporary:
+        rows_of(compared, tolerances).to_csv(temporary, index=False)
     draw_curves(compared, folder / "precision.png")
-    if log:
-        _log(folder, table)
+
+
+def rows_of(compared: Sequence[Compared], tolerances: Sequence[float]) -> pd.DataFrame:
+    """A row for each encoder."""
+    return pd.DataFrame([each.row(tolerances) for each in compared])
 
 
 def draw_curves(compared: Sequence[Compared], path: Path) -> None:
@@ -54,8 +59,9 @@ def draw_curves(compared: Sequence[Compared], path: Path) -> None:
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("share of products")
-    panels[-1].legend(loc="lower right", fontsize="small")
-    figure.savefig(path, dpi=110)
+    lines, names = panels[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
+    save_figure(figure, path)
 
 
 def component_sheet(encoder: Encoder) -> Image.Image | None:
@@ -80,12 +86,13 @@ def component_sheet(encoder: Encoder) -> Image.Image | None:
     return sheet
 
 
-def _log(folder: Path, table: pd.DataFrame) -> None:
-    """A run with the table and the curves; offline unless the user has logged in."""
+def log_comparison(folder: Path, compared: Sequence[Compared], tolerances: Sequence[float]) -> None:
+    """A run with the table and the curves, which lie in the folder; offline unless logged in."""
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
     os.environ.setdefault("WANDB_MODE", wandb_mode())
     with wandb.init(project="siamese", job_type="compare", dir=folder) as run:
+        table = wandb.Table(dataframe=rows_of(compared, tolerances))
         picture = wandb.Image(str(folder / "precision.png"))
-        run.log({"comparison": wandb.Table(dataframe=table), "precision": picture})
+        run.log({"comparison": table, "precision": picture})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.files import replacing
+from siamese.attributes.figures import save_figure
 from siamese.labels import UNKNOWN
 
 MOST = 20  # values shown; the rest are "others"
@@ -55,14 +55,14 @@ def draw_confusion(path: str | Path, title: str, names: Sequence[str], counts: n
     total = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(total, 1)
     side = 2.6 + 0.46 * len(names)
-    figure = Figure(figsize=(side + 1.2, side), dpi=110, layout="constrained")
+    figure = Figure(figsize=(side + 1.2, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     rows = [f"{name} ({n})" for name, n in zip(names, total[:, 0].tolist(), strict=True)]
     axes.set_yticks(range(len(names)), rows)
     axes.set(xlabel="predicted", ylabel="true (products)")
-    axes.set_title(title, loc="left")
+    axes.set_title(title, loc="left", fontsize="medium")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     for row, column in zip(*np.nonzero(shares >= 0.005), strict=True):
@@ -70,5 +70,4 @@ def draw_confusion(path: str | Path, title: str, names: Sequence[str], counts: n
         text = "1" if share == 1 else f"{share:.2f}".removeprefix("0")
         ink = "white" if share > 0.5 else "#22252a"
         axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
-    with replacing(path) as temporary:
-        figure.savefig(temporary)
+    save_figure(figure, path)

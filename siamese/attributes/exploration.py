@@ -70,7 +70,7 @@ def label_columns(table: pd.DataFrame, asked: Sequence[str] | None = None) -> li
     Raises:
         UserError: One that is not there, or nothing to explore.
     """
-    known = [str(name) for name in table if name not in (PRODUCT, PATH)]
+    known = [str(name) for name in table if name not in (PRODUCT, PATH) and not is_mark(str(name))]
     for name in asked or ():
         if name not in known:
             raise UserError(f"--labels {name}: no such column; there are {', '.join(known)}")

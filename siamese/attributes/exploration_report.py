@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
 from siamese.attributes.exploration import Floats, Integers, texts
+from siamese.attributes.figures import OTHERS, label_colours, save_figure
 from siamese.photos import PhotoError, open_photo
 from siamese.sheet import FAINT, GAP, INK, LINE, MARGIN, PANEL, PAPER, font, shortened
 
 BARS = 15  # labels of a column that are drawn
-SAMPLES, ROWS = 10, 20  # photos beside each other, and rows of a sheet
+SAMPLES, ROWS = 10, 100  # photos beside each other, and rows of a sheet
 SIDE, NAME = 96, 190  # pixels of a photo, and of the text before a row
 COLOURS = 10  # labels with a colour of their own on the map
-OTHERS = "#c9cdd2"
 
 
-def draw_bars(counts: pd.DataFrame, path: Path) -> None:
-    """Horizontal bars of each column's most common labels; the rest is one grey bar."""
+def draw_bars(counts: pd.DataFrame, missing: Mapping[str, int], path: Path) -> None:
+    """Horizontal bars of each column's most common labels; the rest is one grey bar.
+
+    Args:
+        counts: Of `exploration.label_counts`.
+        missing: Products without a label, by column.
+        path: PNG.
+    """
     from matplotlib.figure import Figure
 
     columns = list(dict.fromkeys(counts["column"]))
@@ -45,10 +52,11 @@ def draw_bars(counts: pd.DataFrame, path: Path) -> None:
         axes.bar_label(bars, padding=3, fontsize="small")
         axes.set_yticks(range(len(values)), names)
         axes.invert_yaxis()
-        axes.set(title=f"{column} ({len(part)} labels)", xlabel="products")
+        without = f", {missing[column]} missing" if missing[column] else ""
+        axes.set(title=f"{column} ({len(part)} labels{without})", xlabel="products")
         axes.margins(x=0.14)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path, dpi=100)
 
 
 def draw_map(places: Floats, table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
@@ -63,28 +71,29 @@ def draw_map(places: Floats, table: pd.DataFrame, columns: Sequence[str], path: 
         axes.axis("off")
     size = 400 / np.sqrt(len(places))
     scale = float(np.sqrt(60 / size))
+    edges: dict[str, Any] = {"edgecolors": "0.6", "linewidths": 0.2}  # so that white is seen
     for axes, column in zip(panels, columns, strict=False):
         labels = texts(table[column])
         common = labels.value_counts().head(COLOURS).index
         other = ~labels.isin(common)
-        axes.scatter(*places[other].T, s=size, color=OTHERS, linewidths=0)
-        for number, label in enumerate(common):
+        axes.scatter(*places[other].T, s=size, color=OTHERS, **edges)
+        for label, colour in zip(common, label_colours(list(common), COLOURS), strict=True):
             here = (labels == label).to_numpy()
             name = _clipped(str(label))
-            axes.scatter(*places[here].T, s=size, color=f"C{number}", linewidths=0, label=name)
+            axes.scatter(*places[here].T, s=size, color=colour, label=name, **edges)
         axes.set_title(column)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=scale, frameon=False)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def sample_sheet(rows: Mapping[str, Sequence[str]], notes: Mapping[str, str]) -> Image.Image:
     """A line of photos for each name, with a note below the name.
 
     Args:
-        rows: Name → paths; at most `ROWS` names with `SAMPLES` paths are drawn.
+        rows: Name → paths; at most `SAMPLES` of each are drawn.
         notes: Name → note.
     """
-    shown = list(rows.items())[:ROWS]
+    shown = list(rows.items())
     across = max((min(SAMPLES, len(paths)) for _, paths in shown), default=1)
     width = 2 * MARGIN + NAME + across * (SIDE + GAP // 2)
     sheet = Image.new("RGB", (width, 2 * MARGIN + len(shown) * (SIDE + GAP) - GAP), PAPER)
@@ -116,7 +125,7 @@ def thumbnail(path: str, side: int) -> Image.Image:
 def samples_of(
     table: pd.DataFrame, groups: pd.Series | Integers, names: Sequence[object], seed: int
 ) -> dict[str, list[str]]:
-    """Paths of some products of each group, drawn by chance."""
+    """Paths of some products of the first `ROWS` groups, drawn by chance."""
     random = np.random.default_rng(seed)
     paths = table["path"].to_numpy()
     chosen = {}

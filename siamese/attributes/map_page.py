@@ -15,6 +15,7 @@ from PIL import Image
 
 from siamese.attributes.exploration import Floats, texts
 from siamese.attributes.exploration_report import thumbnail
+from siamese.attributes.figures import PALETTE, label_colours
 from siamese.products import PATH, PRODUCT
 
 TEMPLATE = Path(__file__).with_name("map.html")
@@ -24,9 +25,7 @@ QUALITY = 72
 UNITS = 10_000  # of the map's longer side
 
 
-def map_page(
-    places: Floats, table: pd.DataFrame, columns: Sequence[str], title: str = "Catalog"
-) -> str:
+def map_page(places: Floats, table: pd.DataFrame, columns: Sequence[str], title: str) -> str:
     """HTML that shows the map, coloured by any label, with the photo of what the mouse is over.
 
     Args:
@@ -60,7 +59,8 @@ def _labels(column: pd.Series, name: str) -> dict[str, Any]:
     codes = [number.get(label, -1) for label in labels]
     return {
         "column": name,
-        "names": [str(label) for label in counts.index],
+        "names": list(counts.index),
+        "colours": label_colours(list(counts.index), len(PALETTE)),
         "counts": [int(count) for count in counts],
         "codes": codes,
     }

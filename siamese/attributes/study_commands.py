@@ -25,17 +25,26 @@ def compare_all(arguments: Namespace, photos: Photos, device: str) -> str:
     """Measure every encoder that was named, leave the files, and return the table.
 
     Raises:
-        UserError: A name is given twice, an encoder cannot be had, or see `comparison.compare`.
+        UserError: A name is given twice, an encoder cannot be had, or see `comparison.compare`;
+            what was measured before is in the files.
     """
     from siamese.attributes.comparison import check_labels, compare, table_of
-    from siamese.attributes.comparison_report import component_sheet, save_comparison
-    from siamese.extractors import Sample, extractor
+    from siamese.attributes.comparison_report import (
+        component_sheet,
+        log_comparison,
+        save_comparison,
+    )
+    from siamese.extractors import Sample, check_extractor, extractor
 
     check_labels(photos.products, arguments.labels)
+    encoders = named(arguments.encoders)
+    for name in encoders.values():
+        check_extractor(name)
     fitted = photos.fitted or photos.products
     sample = Sample([photo.path for photo in fitted], [photo.box for photo in fitted])
     out, compared = Path(arguments.out), []
-    for label, name in named(arguments.encoders).items():
+    out.mkdir(parents=True, exist_ok=True)
+    for label, name in encoders.items():
         print(f"{label} …", file=sys.stderr)
         checkpoint = extractor(name, sample).to(device)
         compared.append(
@@ -43,16 +52,17 @@ def compare_all(arguments: Namespace, photos: Photos, device: str) -> str:
                 label, checkpoint, photos, arguments.labels, arguments.top, arguments.max_broken
             )
         )
+        save_comparison(out, compared, arguments.tolerances)
         if (sheet := component_sheet(checkpoint.encoder)) is not None:
-            out.mkdir(parents=True, exist_ok=True)
             sheet.save(out / "eigenfaces.png")
-    save_comparison(out, compared, arguments.tolerances, arguments.wandb)
+    if arguments.wandb:
+        log_comparison(out, compared, arguments.tolerances)
     files = f"{out}/comparison.csv and precision.png"
     return f"{table_of(compared, arguments.tolerances)}\n\nsaved {files}"
 
 
 def named(encoders: Sequence[str]) -> dict[str, str]:
-    """Line → encoder: `LABEL:NAME`, else a checkpoint's folder, else the name itself.
+    """Line → encoder: `LABEL:NAME`, else a checkpoint's folder, else the name without files.
 
     Raises:
         UserError: Two lines would have one name.
@@ -63,8 +73,9 @@ def named(encoders: Sequence[str]) -> dict[str, str]:
         if not colon:
             name = text
             path = Path(text)
+            parts = [part.partition("=")[0].strip() for part in text.split("+")]
             single = path.suffix == ".safetensors" and "=" not in text and path.parent.name
-            label = path.parent.name if single else text
+            label = path.parent.name if single else "+".join(parts)
         if label in found:
             raise UserError(f"--encoders: two lines are called {label}; write LABEL:NAME for one")
         found[label] = name
@@ -121,6 +132,7 @@ def explore(arguments: Namespace, catalog: Catalog) -> str:
         OSError: The folder cannot be written.
     """
     from siamese.attributes.exploration import label_columns, label_counts, overview, products_of
+    from siamese.attributes.exploration_report import draw_bars
 
     products = products_of(catalog, arguments.where)
     columns = label_columns(products.table, arguments.labels)
@@ -129,7 +141,10 @@ def explore(arguments: Namespace, catalog: Catalog) -> str:
     counts = label_counts(products.table, columns)
     counts.to_csv(out / "labels.csv", index=False)
     summary = overview(products.table, counts)
-    _draw_labels(products, columns, counts, out, arguments.seed)
+    summary.to_csv(out / "columns.csv", index=False)
+    missing = dict(zip(summary["column"], summary["missing"], strict=True))
+    draw_bars(counts, missing, out / "labels.png")
+    _draw_samples(products, columns, counts, out, arguments.seed)
     purities = _draw_clusters(products, columns, arguments, counts, out)
     _draw_map(products, columns, arguments, out)
     return (
@@ -138,14 +153,13 @@ def explore(arguments: Namespace, catalog: Catalog) -> str:
     )
 
 
-def _draw_labels(
+def _draw_samples(
     products: Products, columns: Sequence[str], counts: pd.DataFrame, out: Path, seed: int
 ) -> None:
-    """Bars of all columns, and a sheet of samples for each."""
+    """A sheet of each column, with a line of samples for each of its labels."""
     from siamese.attributes.exploration import texts
-    from siamese.attributes.exploration_report import draw_bars, sample_sheet, samples_of
+    from siamese.attributes.exploration_report import sample_sheet, samples_of
 
-    draw_bars(counts, out / "labels.png")
     for column in columns:
         part = counts[counts["column"] == column]
         notes = {str(row.label): f"{row.products} products" for row in part.itertuples()}
@@ -198,18 +212,18 @@ def _draw_map(products: Products, columns: Sequence[str], arguments: Namespace, 
     from siamese.files import replacing
 
     table, embeddings = products.table, products.embeddings
+    title = f"{arguments.catalog}: {len(table)} products"
     if len(table) > arguments.limit:
         drawn = np.random.default_rng(arguments.seed).permutation(len(table))[: arguments.limit]
         drawn.sort()
         table, embeddings = table.iloc[drawn].reset_index(drop=True), embeddings[drawn]
-        print(f"the map shows {arguments.limit} of all products; see --limit", file=sys.stderr)
+        title = f"{arguments.catalog}: {len(drawn)} of {len(products.table)} products"
+        print(f"the map shows {len(drawn)} of all products; see --limit", file=sys.stderr)
     places = flat_map(embeddings, arguments.seed)
     draw_map(places, table, columns, out / "map.png")
     table.assign(x=places[:, 0], y=places[:, 1]).to_csv(out / "map.csv", index=False)
     with replacing(out / "map.html") as temporary:
-        Path(temporary).write_text(
-            map_page(places, table, columns, str(arguments.catalog)), "utf-8"
-        )
+        Path(temporary).write_text(map_page(places, table, columns, title), "utf-8")
 
 
 def _file_name(column: str) -> str:

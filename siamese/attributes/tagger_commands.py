@@ -139,7 +139,7 @@ def measured(
                 labels[:, place], share.argmax(axis=1), [str(v) for v in column.values]
             )
             own = report.columns[place]
-            title = f"{column.name}: accuracy {own.accuracy:.3f}, macro F1 {own.macro_f1:.3f}"
+            title = f"{column.name}\naccuracy {own.accuracy:.3f}, macro F1 {own.macro_f1:.3f}"
             draw_confusion(Path(confusion) / f"{column.name}.png", title, names, counts)
     return report
 

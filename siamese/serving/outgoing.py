@@ -70,7 +70,7 @@ def answer_out(
         query=query_token(found.embedding, goods.checkpoint.fingerprint),
         in_catalog=ranking.in_catalog,
         probability=ranking.probability,
-        verdict=verdict(ranking),
+        verdict=verdict(ranking, goods.checkpoint.calibration.known_threshold),
         matches=matches,
         considered=considered,
         catalog_version=goods.snapshot.version,

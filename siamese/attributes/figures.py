@@ -1,0 +1,55 @@
+"""Saving matplotlib's figures, and colours for labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from siamese.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PALETTE = (
+    *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf"),
+    *("#bcbd22", "#000075", "#f032e6", "#808000", "#3cb44b", "#9a6324", "#469990", "#e6194b"),
+    *("#4363d8", "#b8860b"),
+)
+OTHERS = "#c2c7cd"
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> None:
+    """Write a PNG whole, or not at all; letters that the font lacks become boxes.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with warnings.catch_warnings(), replacing(path) as temporary:
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(temporary, dpi=dpi)
+
+
+def label_colours(labels: Sequence[str], most: int) -> list[str]:
+    """A colour for each label, `#rrggbb`.
+
+    Args:
+        labels: The most common first.
+        most: How many get a colour of their own; the others are grey. Where most of them name a
+            colour, as `Navy Blue` does, every label has the one that it names.
+    """
+    named = [_named(label) for label in labels]
+    first = named[:most]
+    if 2 * sum(colour is not None for colour in first) > len(first):
+        return [colour or OTHERS for colour in named]
+    return [*PALETTE[:most], *[OTHERS] * len(labels)][: len(labels)]
+
+
+def _named(label: str) -> str | None:
+    """`Navy Blue` → that of navy, `Off White` → that of white."""
+    from matplotlib.colors import CSS4_COLORS, to_hex
+
+    words = label.lower().split()
+    tried = ("".join(words), *words[:1], *words[-1:])
+    return next((to_hex(CSS4_COLORS[name]) for name in tried if name in CSS4_COLORS), None)
