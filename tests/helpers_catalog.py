@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw
 
 from siamese.catalog import Catalog, Product
 
 ROOT = Path(__file__).parent.parent
+Call = Callable[..., tuple[int, str, str]]  # a command: exit status, output and errors
 SIZE = 8  # D of catalogs without a checkpoint
 MADE_BY = "0123456789abcdef"
 
@@ -83,3 +86,40 @@ def save_checkpoint(path: Path, seed: int = 0, threshold: float = 0.5) -> Path:
     calibration = Calibration(scale=20.0, bias=-18.0, catalog_threshold=threshold)
     Checkpoint(encoder, Preprocessing(48, 32), calibration, "untrained").save(path)
     return path
+
+
+def index_shop(folder: Path, lines: Sequence[str]) -> Path:
+    """A catalog of the photos in `folder/photos`, with a tiny encoder and this table."""
+    import infer
+
+    (folder / "shop.csv").write_text("\n".join(lines))
+    save_checkpoint(folder / "model.safetensors")
+    words = ["--photos", f"{folder}/photos", "--attributes", f"{folder}/shop.csv"]
+    assert infer.main(["index", *places(folder), *words]) == 0
+    return folder
+
+
+def places(folder: Path) -> list[str]:
+    """Where catalog and encoder of such a shop are."""
+    return ["--catalog", f"{folder}/catalog", "--checkpoint", f"{folder}/model.safetensors"]
+
+
+def called(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """infer.py in this process: exit status, output and errors."""
+    import infer
+
+    capsys.readouterr()
+    try:
+        status = infer.main(list(map(str, words)))
+    except SystemExit as stop:  # argparse
+        status = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def assert_one_line(call: Call, words: Sequence[object], message: str) -> None:
+    """The command fails with one line on stderr that says this, and prints nothing."""
+    status, out, err = call(*words)
+    assert (status, out) == (1, ""), words
+    assert message in err, (words, err)
+    assert err.count("\n") == 1, (words, err)

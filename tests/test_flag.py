@@ -1,15 +1,13 @@
 """Flags: any column from other attributes and the embedding, with rare values taken seriously."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers_catalog import MADE_BY, SIZE
+from helpers_catalog import MADE_BY, SIZE, Call, assert_one_line, called
 
-import infer
 from siamese.attributes.flag import FlagCard, inputs_of, load_flag, train_flag
 from siamese.attributes.flag_report import flag_report
 from siamese.attributes.tensor_file import TaggerError
@@ -44,17 +42,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-Call = Callable[..., tuple[int, str, str]]
-
-
 @pytest.fixture
 def call(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
     def run(action: str, *words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
         own = ["--catalog", f"{shop}/catalog", "--flag", f"{tmp_path}/flag.safetensors"]
-        status = infer.main(["flag", action, *own, *map(str, words)])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
+        return called(capsys, "flag", action, *own, *words)
 
     return run
 
@@ -179,9 +171,6 @@ def test_every_bad_input_is_one_clear_line(call: Call, tmp_path: Path) -> None:
         (["apply"], "no such file; make a flag with infer.py flag train"),
     ]
     for words, message in cases:
-        status, out, err = call(*words)
-        assert (status, out) == (1, ""), words
-        assert message in err, (words, err)
-        assert err.count("\n") == 1, (words, err)
+        assert_one_line(call, words, message)
     (tmp_path / "flag.safetensors").write_bytes(b"x")
     assert "not a flag or damaged" in call("apply")[2]

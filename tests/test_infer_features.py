@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_catalog import draw_photo, save_checkpoint
+from helpers_catalog import Call, called, draw_photo, save_checkpoint
 from PIL import Image
 
 import infer
@@ -18,8 +18,6 @@ from siamese.arguments import KEPT
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
 from siamese.sheet import SheetRow, ranking_sheet
-
-Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +43,7 @@ def call(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call
     shutil.copytree(shop / "catalog", tmp_path / "catalog")
 
     def run(command: str, *words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            code = infer.main([command, "--catalog", f"{tmp_path}/catalog", *map(str, words)])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return called(capsys, command, "--catalog", tmp_path / "catalog", *words)
 
     return run
 

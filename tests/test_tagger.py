@@ -1,17 +1,14 @@
 """Taggers: labels learned from embeddings, measured on others, and filled in where they lack."""
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers_catalog import MADE_BY, SIZE, draw_photo, save_checkpoint
+from helpers_catalog import MADE_BY, SIZE, save_checkpoint
 from PIL import Image
 
-import infer
 from siamese.attributes.confusion import confusion_counts, draw_confusion
 from siamese.attributes.filling import fill, missing
 from siamese.attributes.held_out import held_out
@@ -32,7 +29,6 @@ from siamese.attributes.tensor_file import TaggerError
 from siamese.catalog import Catalog, CatalogError, Product
 from siamese.checkpoint import load_checkpoint
 from siamese.labels import UNKNOWN
-from siamese.output import rankings_as_text
 
 UNISEX: dict[str, tuple[str, ...]] = {"Unisex": ("Men", "Women")}
 GENDERS = ("Men", "Unisex", "Women")
@@ -268,104 +264,3 @@ def test_missing_labels_are_filled_marked_and_forgotten_when_somebody_sets_them(
     assert again.isna()["colour_predicted"]
     catalog.update([Product("007", ["/x"], catalog.snapshot().means[:1], {"colour": "blue"})])
     assert missing(catalog, ["colour"]) == []
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty photos in two hues, their labels (some lacking), a checkpoint and a catalog."""
-    folder = tmp_path_factory.mktemp("shop")
-    lines = ["id,colour,kind"]
-    for number in range(40):
-        red = number % 2 == 0
-        draw_photo(folder / "photos" / f"{number:02}.png", hue=(0 if red else 160) + number // 4)
-        colour = "" if number in (4, 5) else ("red" if red else "blue")
-        lines.append(f"{number:02},{colour},{'ab'[number % 4 // 2]}")
-    (folder / "shop.csv").write_text("\n".join(lines))
-    save_checkpoint(folder / "model.safetensors")
-    words = ["--photos", f"{folder}/photos", "--attributes", f"{folder}/shop.csv"]
-    assert infer.main(["index", *places(folder), *words]) == 0
-    return folder
-
-
-def places(folder: Path) -> list[str]:
-    return ["--catalog", f"{folder}/catalog", "--checkpoint", f"{folder}/model.safetensors"]
-
-
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(action: str, *words: object, **_: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        own = [*places(shop), "--tagger", f"{tmp_path}/tagger.safetensors"]
-        status = infer.main(["tagger", action, *own, *map(str, words)])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
-
-
-@pytest.mark.parametrize("kind", ["features", "embedding"])
-def test_the_commands_train_measure_predict_and_fill(
-    call: Call, shop: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["--input", kind, "--columns", "colour", "--confusion", tmp_path / "pictures"]
-    status, out, err = call("train", *words)
-    assert (status, err) == (0, "")
-    assert "all 1 labels right at once: 1.000" in out
-    assert (tmp_path / "pictures" / "colour.png").exists()
-    status, out, _ = call("evaluate", "--json")
-    assert json.loads(out)["columns"][0]["accuracy"] == 1
-    photo = shop / "photos" / "04.png"
-    _, out, _ = call("predict", photo, "--json")
-    assert json.loads(out)[0]["tags"]["colour"]["value"] == "red"
-    _, out, _ = call("predict", photo)
-    assert ": colour red (" in out
-
-
-def test_filling_is_seen_in_list_and_search(call: Call, shop: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from siamese.finder import Finder
-
-    call("train", "--columns", "colour")
-    place = tmp_path / "filled"
-    shutil.copytree(shop / "catalog", place)
-    status, out, _ = call("apply", "--catalog", place)
-    assert (status, "filled colour of 2 products" in out) == (0, True)
-    assert call("apply", "--catalog", place)[0] == 0  # again, with a newer tagger say
-    finder = Finder(load_checkpoint(shop / "model.safetensors"), str(place))
-    (ranking,) = finder.rank([str(shop / "photos" / "04.png")], top=40)
-    own = next(match for match in ranking.matches if match.product_id == "04")
-    assert own.attributes["colour"] == "red"
-    assert 0.5 < float(own.attributes["colour_predicted"] or 0) <= 1
-    lines = list(rankings_as_text([ranking], 0.5))
-    marked = [line for line in lines if "colour red (predicted " in line]
-    assert len(marked) == 1
-    assert "predicted 1.0" in marked[0] or "predicted 0.9" in marked[0]
-    assert not any("colour_predicted" in line for line in lines)
-
-
-def test_every_bad_input_is_one_clear_line(call: Call, shop: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.jpg").write_bytes(b"no photo")
-    cases: list[tuple[list[object], str]] = [
-        (["train", "--columns", "color"], "no column 'color'; there are colour, kind"),
-        (["train", "--where", "color = 'x'"], "no column color"),
-        (["train", "--union", "Unisex"], "write it as Unisex=Men+Women"),
-        (["train", "--union", "x=red+blue"], "no column has all of these values"),
-        (["train", "--split", "/missing.csv"], "no such file"),
-        (["evaluate"], "make a tagger with infer.py tagger train"),
-        (["apply"], "no such file"),
-        (["predict", shop / "photos"], "no such file"),
-    ]
-    for words, message in cases:
-        status, out, err = call(*words)
-        assert (status, out) == (1, ""), words
-        assert message in err, (words, err)
-        assert err.count("\n") == 1, (words, err)
-    call("train", "--columns", "colour")
-    status, _, err = call("predict", tmp_path / "bad.jpg")
-    assert (status, "bad.jpg: not a photo" in err) == (1, True)
-    status, _, err = call("predict", shop / "photos", tmp_path / "bad.jpg")
-    assert (status, err.count("skipped")) == (0, 1)

@@ -1,1 +1,1 @@
-"""What products are labelled with: taggers that fill labels in, flags from all that is known."""
+"""Labels of products: taggers and flags that fill them in, encoders judged by them, pictures."""

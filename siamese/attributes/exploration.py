@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from siamese.attributes.label_table import is_mark
+from siamese.attributes.label_table import chosen_products, is_mark
 from siamese.catalog import Catalog
 from siamese.errors import UserError
 from siamese.products import PATH, PRODUCT
@@ -48,9 +48,7 @@ def products_of(catalog: Catalog, where: str | None = None) -> Products:
         UserError: Fewer than three products.
     """
     snapshot = catalog.snapshot()
-    kept = np.arange(len(snapshot.product_ids))
-    if where is not None and len(kept):
-        kept = np.unique(snapshot.product[snapshot.select_some(where)])
+    kept = chosen_products(snapshot, where)
     if len(kept) < 3:
         raise UserError(f"{catalog.uri}: {len(kept)} products are too few to explore; add some")
     described = snapshot.describe(snapshot.first[kept])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from siamese.products import Attribute, listed
 from siamese.snapshot import Snapshot
 
 Columns = dict[str, list[Attribute]]
+Predictions = tuple[np.ndarray, np.ndarray]  # places of values, and probabilities of all
 MOST_NUMBERS = 20  # different ones of a column that is predicted: a year, but not a price
 
 
@@ -47,16 +47,7 @@ def train(arguments: Namespace, catalog: Catalog, test_ids: frozenset[str] | Non
     both, left_out = card_of(
         name, table.values[0], columns, ~test, catalog.fingerprint, arguments.inputs
     )
-    ways: dict[str, Any] = {}
-    flag = None
-    for way, card in _ways(both).items():
-        inputs = inputs_of(card, columns, vectors)
-        flag = train_flag(card, inputs[~test], labels[~test])
-        likely = flag.probabilities(inputs[test])
-        if card is both:  # what accuracy alone would choose: rare values are hardly ever named
-            ways[f"{way}, most probable"] = (likely.argmax(axis=1), likely)
-        ways[way] = (flag.balanced(inputs[test]).argmax(axis=1), likely)
-    assert isinstance(flag, Flag)
+    flag, ways = _compared(both, columns, vectors, labels, test)
     flag.save(arguments.flag)
     most = int(np.bincount(labels[~test]).argmax())
     report = flag_report(name, table.values[0], labels[test], most, ways)
@@ -83,7 +74,7 @@ def apply(arguments: Namespace, catalog: Catalog) -> str:
         {name: {flag.card.name: tag} for name, tag in zip(ids, tags, strict=True)},
         arguments.least,
     )
-    return f"{arguments.catalog}: filled {flag.card.name} of {filled.total()} products"
+    return f"{arguments.catalog}: filled {flag.card.name} of {filled.total()} products, marked as predicted"
 
 
 def check_column(name: str, values: tuple[Attribute, ...], products: int) -> None:
@@ -150,6 +141,22 @@ def card_of(
     if not card.kinds and not card.numbers and not card.embedding:
         raise TaggerError("there is no other attribute to predict from; use --inputs embedding")
     return card, left_out
+
+
+def _compared(
+    both: FlagCard, columns: Columns, vectors: np.ndarray, labels: np.ndarray, test: np.ndarray
+) -> tuple[Flag, dict[str, Predictions]]:
+    """The flag to keep, and what each way says of the products held out."""
+    said: dict[str, Predictions] = {}
+    flags = []
+    for way, card in _ways(both).items():
+        inputs = inputs_of(card, columns, vectors)
+        flags.append(train_flag(card, inputs[~test], labels[~test]))
+        likely = flags[-1].probabilities(inputs[test])
+        if card is both:  # what accuracy alone would choose: rare values are hardly ever named
+            said[f"{way}, most probable"] = (likely.argmax(axis=1), likely)
+        said[way] = (flags[-1].balanced(inputs[test]).argmax(axis=1), likely)
+    return flags[-1], said
 
 
 def _ways(card: FlagCard) -> dict[str, FlagCard]:

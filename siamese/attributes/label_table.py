@@ -90,13 +90,11 @@ def chosen_products(snapshot: Snapshot, where: str | None) -> np.ndarray:
     Raises:
         CatalogError: There is none, or the filter is wrong.
     """
+    if not snapshot.product_ids:
+        raise CatalogError("the catalog is empty; add products to it")
     if where is None:
-        chosen = np.arange(len(snapshot.product_ids))
-    else:
-        chosen = np.unique(snapshot.product[snapshot.select(where)])
-    if not len(chosen):
-        condition = "the catalog is empty" if where is None else f"filter {where!r}: holds for none"
-        raise CatalogError(f"{condition}; add products, or loosen the filter")
+        return np.arange(len(snapshot.product_ids))
+    chosen: np.ndarray = np.unique(snapshot.product[snapshot.select_some(where)])
     return chosen
 
 
@@ -145,7 +143,7 @@ def default_columns(snapshot: Snapshot, products: np.ndarray) -> list[str]:
 
 def check_values(name: str, wanted: Sequence[Any], known: Sequence[Attribute]) -> None:
     """Raise `CatalogError` with the known values if one of the wanted ones is none of them."""
-    strange = [value for value in wanted if value not in known]
+    strange = [repr(value) for value in wanted if value not in known]
     if strange:
         raise CatalogError(
             f"{name} has no value {listed(strange)}; there are "

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from siamese.errors import UserError
+from siamese.labels import UNKNOWN
 
 TOP = 10
-UNKNOWN = -1
 ROUNDING = 1e-9  # 1 − .9 is above .1 by less than this
 CHUNK = 2**24  # cosines held at a time
 

@@ -15,7 +15,7 @@ from siamese.attributes.label_table import column_of, read_labels
 from siamese.catalog import Catalog
 from siamese.finder import Finder
 from siamese.output import clipped, few_attributes
-from siamese.products import PATH, PRODUCT
+from siamese.products import PATH, PRODUCT, Attribute
 from siamese.recommend.candidates import candidates_of
 from siamese.recommend.complements import BY_RULE, Companions, complements, learn_companions
 from siamese.recommend.personal import PersonalFinder
@@ -150,15 +150,15 @@ def read_companions(path: str, snapshot: Snapshot, category: str) -> Companions:
 
 def _by_column(
     snapshot: Snapshot, option: str, words: Sequence[str]
-) -> dict[str, tuple[str | float | bool | None, ...]]:
+) -> dict[str, tuple[Attribute, ...]]:
     """`baseColour=Yellow` → values of the kind that the column holds."""
-    found: dict[str, tuple[str | float | bool | None, ...]] = {}
+    found: dict[str, tuple[Attribute, ...]] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
             raise TasteError(f"{option} {word}: write it as COLUMN=VALUE")
-        spelled = {str(value).lower(): value for value in values_of(snapshot, name)}
         exact = {str(value): value for value in values_of(snapshot, name)}
+        spelled = {spelling.lower(): value for spelling, value in exact.items()}
         value = exact.get(text, spelled.get(text.lower(), text))
         found[name] = (*found.get(name, ()), value)
     return found

@@ -27,12 +27,11 @@ def similar_products(
         CatalogError: No such product, no other one, or the filter is wrong or matches no other.
     """
     snapshot = finder.catalog.snapshot()
-    place = int(np.searchsorted(np.array(snapshot.product_ids, dtype=object), product_id))
-    if snapshot.product_ids[place : place + 1] != [product_id]:
+    if product_id not in snapshot.place_of:
         raise CatalogError(
             f"{finder.catalog.uri}: has no product {product_id}; see `list`, or give a photo"
         )
-    own = np.flatnonzero(snapshot.product == place)
+    own = np.flatnonzero(snapshot.product == snapshot.place_of[product_id])
     every = np.arange(len(snapshot.product)) if where is None else snapshot.select_some(where)
     chosen = np.setdiff1d(every, own)
     if not len(chosen):
