@@ -105,14 +105,18 @@ def disliked_colour(finder: Finder, queries: pd.DataFrame) -> list[Row]:
 
 
 def preferred_colour(finder: Finder, queries: pd.DataFrame, colour: str = "Black") -> list[Row]:
-    """A colour that the query mostly has not."""
-    before, after = [], []
-    for product_id in queries.index:
-        before.append(share(listed(finder, product_id), COLOUR, colour))
-        after.append(
-            share(listed(finder, product_id, Taste(prefer={COLOUR: (colour,)})), COLOUR, colour)
-        )
-    return [(f"share of a preferred colour ({colour})", mean(before), mean(after))]
+    """A colour that the query mostly has not, and how many of another type that brings."""
+    taste = Taste(prefer={COLOUR: (colour,)})
+    wanted: list[tuple[float, float]] = []
+    alike: list[tuple[float, float]] = []
+    for product_id, row in queries.iterrows():
+        lists = listed(finder, str(product_id)), listed(finder, str(product_id), taste)
+        wanted.append((share(lists[0], COLOUR, colour), share(lists[1], COLOUR, colour)))
+        alike.append((share(lists[0], TYPE, row[TYPE]), share(lists[1], TYPE, row[TYPE])))
+    return [
+        (f"share of a preferred colour ({colour})", *np.mean(wanted, axis=0).tolist()),
+        ("preferred colour: share of the query's type, its cost", *np.mean(alike, axis=0).tolist()),
+    ]
 
 
 def liked_products(finder: Finder, queries: pd.DataFrame) -> list[Row]:

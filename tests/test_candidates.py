@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from helpers_catalog import (
@@ -35,6 +37,18 @@ def test_medoids_are_those_of_the_full_matrix_whatever_the_chunk(chunk: int) -> 
         assert places[kind] == best
         assert sums[kind] == pytest.approx((vectors[members] @ vectors[best]).sum(), abs=1e-5)
     assert places[4] == 17
+
+
+def test_medoids_of_a_whole_shop_need_no_matrix_of_all_pairs() -> None:
+    """That of 44,000 products would take 7 GiB; their embeddings are 5 MiB here."""
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((44_000, 32)).astype(np.float32)
+    group = random.integers(0, 280, len(vectors))
+    tracemalloc.start()
+    medoids(vectors, group)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * 2**20
 
 
 def test_of_equal_products_the_first_is_the_medoid() -> None:

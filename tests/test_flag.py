@@ -168,6 +168,7 @@ def test_every_bad_input_is_one_clear_line(call: Call, tmp_path: Path) -> None:
         (["train", "isFragile+brand"], "name one column"),
         (["train", "isFragile", "--without", "colour"], "no column 'colour'"),
         (["train", "isFragile", "--where", "price > 99"], "holds for none"),
+        (["train", "isFragile", "--where", "brand = 'two'"], "has brand 'two'; there are one"),
         (["apply"], "no such file; make a flag with infer.py flag train"),
     ]
     for words, message in cases:

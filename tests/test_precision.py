@@ -50,6 +50,20 @@ def test_neighbours_equal_a_naive_loop_with_ties_and_small_chunks(
     assert found.tolist() == naive_neighbours(embeddings, asked.tolist(), top), seed
 
 
+def test_only_a_chunk_of_the_cosines_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 40)
+    held: list[int] = []
+    first = module._first
+
+    def watched(cosine: torch.Tensor, count: int) -> np.ndarray:
+        held.append(cosine.numel())
+        return first(cosine, count)
+
+    monkeypatch.setattr(module, "_first", watched)
+    neighbours(torch.from_numpy(unit_vectors(20)), np.arange(20), 3)
+    assert held == [40] * 10
+
+
 def test_a_product_counts_where_so_many_neighbours_may_differ() -> None:
     """Of 0's four others two have its label: 1 − p = .5."""
     labels = np.array([7, 7, 7, 1, 1])

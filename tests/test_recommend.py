@@ -132,6 +132,7 @@ def test_every_bad_input_is_one_clear_line(call: Call, shop: Path, tmp_path: Pat
     photo = shop / "photos" / "02.png"
     for name, content in (("lone", "set_id,product_id\na,1\n"), ("odd", "set,product\n1,2\n")):
         (tmp_path / f"{name}.csv").write_text(content)
+    (tmp_path / "number.json").write_text('{"never": {"baseColour": 5}}')
     cases: list[tuple[list[object], str]] = [
         (["search", photo, "--never", "baseColour=Yelow"], "there are Black, Blue, Yellow"),
         (["search", photo, "--prefer", "colour=Red"], "no column 'colour'; there are baseColour"),
@@ -145,6 +146,8 @@ def test_every_bad_input_is_one_clear_line(call: Call, shop: Path, tmp_path: Pat
         (["complements", "02", "--category", "kind"], "no column 'kind'; there are"),
         (["candidates", "--label", "kind"], "no column 'kind'; there are"),
         (["candidates", "--where", "kind = 1"], "no column kind"),
+        (["candidates", "--where", "gender = 'Mn'"], "no product has gender 'Mn'; there are Men"),
+        (["search", photo, "--taste", tmp_path / "number.json"], "no value 5; there are Black"),
     ]
     for words, message in cases:
         assert_one_line(call, words, message)

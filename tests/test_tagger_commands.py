@@ -41,11 +41,21 @@ def call(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call
     return run
 
 
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("kind", ["features", "embedding"])
 def test_the_commands_train_measure_predict_and_fill(
-    call: Call, shop: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+    call: Call, shop: Path, tmp_path: Path, kind: str, output: str
 ) -> None:
-    words = ["--input", kind, "--columns", "colour", "--confusion", tmp_path / "pictures"]
+    words = [
+        "--input",
+        kind,
+        "--output",
+        output,
+        "--columns",
+        "colour",
+        "--confusion",
+        tmp_path / "pictures",
+    ]
     status, out, err = call("train", *words)
     assert (status, err) == (0, "")
     assert "all 1 labels right at once: 1.000" in out
@@ -83,6 +93,7 @@ def test_every_bad_input_is_one_clear_line(call: Call, shop: Path, tmp_path: Pat
     cases: list[tuple[list[object], str]] = [
         (["train", "--columns", "color"], "no column 'color'; there are colour, kind"),
         (["train", "--where", "color = 'x'"], "no column color"),
+        (["train", "--where", "colour = 'rde'"], "no product has colour 'rde'; there are red"),
         (["train", "--union", "Unisex"], "write it as Unisex=Men+Women"),
         (["train", "--union", "x=red+blue"], "no column has all of these values"),
         (["train", "--split", "/missing.csv"], "no such file"),

@@ -67,8 +67,9 @@ def test_a_colour_that_is_never_wanted_is_gone(finder: Finder, queries: pd.DataF
 
 
 def test_a_preferred_colour_is_shown_more(finder: Finder, queries: pd.DataFrame) -> None:
-    ((_, before, after),) = taste.preferred_colour(finder, queries)
+    (_, before, after), (_, alike_before, alike_after) = taste.preferred_colour(finder, queries)
     assert after > 1.3 * before > 0
+    assert alike_after > 0.9 * alike_before
 
 
 def test_likes_bring_more_of_their_like_and_dislikes_go(

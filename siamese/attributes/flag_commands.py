@@ -74,7 +74,8 @@ def apply(arguments: Namespace, catalog: Catalog) -> str:
         {name: {flag.card.name: tag} for name, tag in zip(ids, tags, strict=True)},
         arguments.least,
     )
-    return f"{arguments.catalog}: filled {flag.card.name} of {filled.total()} products, marked as predicted"
+    done = f"filled {flag.card.name} of {filled.total()} products, marked as predicted"
+    return f"{arguments.catalog}: {done}"
 
 
 def check_column(name: str, values: tuple[Attribute, ...], products: int) -> None:
