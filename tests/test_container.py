@@ -243,6 +243,20 @@ def test_the_container_has_the_versions_that_were_tested() -> None:
     assert set(serving) <= set(project["project"]["dependencies"])
 
 
+def test_the_variants_are_known_to_the_installer() -> None:
+    """The index that has them cannot be reached from every machine that runs the tests."""
+    if shutil.which("uv") is None:
+        pytest.skip("needs uv")
+    told = subprocess.run(
+        ["uv", "pip", "install", "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
+    named = set(re.findall(r"\bcu\d{3}\b", (ROOT / "Dockerfile").read_text() + NOTE.read_text()))
+    option = told.stdout.partition("--torch-backend <")[2].partition("\n  -")[0]
+    known = set(re.findall(r"\b(?:cpu|cu\d{3})\b", option))
+    assert named
+    assert {*named, "cpu"} <= known
+
+
 def test_compose_keeps_secrets_out_and_rights_low() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     for service in services.values():

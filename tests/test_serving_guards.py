@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from helpers_serving import ADMIN, TOKEN, client_of, make_shop, photo_of, picture, search
 
 from siamese.serving import guards
-from siamese.serving.guards import RateLimit
+from siamese.serving.guards import RateLimit, network_of
 from siamese.serving.settings import ServingError, Settings
 
 
@@ -63,10 +64,10 @@ def test_no_rate_lets_everything_pass_and_a_slow_one_at_least_the_first() -> Non
 
 
 def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
-    limit = RateLimit(0.5, lambda: 0.0)
-    assert limit.wait("2001:db8:1:2::1") == 0.0
-    assert limit.wait("2001:db8:1:2:ffff::9") > 0.0
-    assert limit.wait("2001:db8:1:3::1") == 0.0
+    assert network_of("2001:db8:1:2::1") == network_of("2001:db8:1:2:ffff::9")
+    assert network_of("2001:db8:1:2::1") != network_of("2001:db8:1:3::1")
+    assert network_of("10.0.0.1") != network_of("10.0.0.2")
+    assert network_of("testclient") == "testclient"
 
 
 def test_silent_clients_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +111,23 @@ def test_a_full_queue_answers_429_and_recovers(shop: Path, held: threading.Event
         assert [answer.result().status_code for answer in waiting] == [200] * 3
         assert search(client, content).status_code == 200
         assert 'siamese_refused_total{reason="queue-full"} 1.0' in client.get("/metrics").text
+
+
+def test_one_client_cannot_take_every_place(shop: Path, held: threading.Event) -> None:
+    content = photo_of(shop, "000")
+    with client_of(shop, queue=4, rate=100.0) as client, ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(search, client, content) for _ in range(2)]
+        deadline = time.monotonic() + 10
+        while "siamese_requests_in_progress 2.0" not in client.get("/metrics").text:
+            assert time.monotonic() < deadline
+        refused = search(client, content)
+        assert (refused.status_code, kind_of(refused)) == (429, "rate-limit")
+        assert refused.headers["retry-after"] == "1"
+        other = TestClient(client.app, client=("10.0.0.9", 1))
+        waiting.append(pool.submit(search, other, content))
+        held.set()
+        assert [answer.result().status_code for answer in waiting] == [200] * 3
+        assert search(client, content).status_code == 200
 
 
 def test_a_request_that_takes_too_long_is_given_up_and_its_place_is_free(

@@ -7,7 +7,7 @@ import hmac
 import ipaddress
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +18,7 @@ from siamese.serving.telemetry import Metrics, client_of
 
 BURST = 2.0  # seconds' worth of requests that a client may send at once
 CLIENTS = 10_000  # that are remembered; the longest silent one is forgotten
+OF_THE_QUEUE = 0.5  # that one client may hold; slow uploads shall not shut out everybody else
 THUMBNAILS = "/v1/thumbnails/"
 THUMBNAIL_PLACES = 8  # times the queue: mostly answered from memory
 GUARDED = "/v1/"
@@ -40,10 +41,10 @@ class RateLimit:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, client: str) -> float:
-        """Seconds until the client may send its next request; 0 takes a token for this one."""
+        """Seconds until that network may send its next request; 0 takes a token for this one."""
         if self._rate == 0:
             return 0.0
-        client, now, most = _network(client), self._clock(), max(1.0, BURST * self._rate)
+        now, most = self._clock(), max(1.0, BURST * self._rate)
         tokens, since = self._buckets.pop(client, (most, now))
         tokens = min(most, tokens + (now - since) * self._rate)
         allowed = tokens >= 1
@@ -67,7 +68,7 @@ class Guards:
         self._settings = settings
         self._metrics = metrics
         self._rate = RateLimit(settings.rate)
-        self._queries = 0
+        self._queries: Counter[str] = Counter()  # that are worked on, by network
         self._thumbnails = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,14 +99,17 @@ class Guards:
 
     async def _as_query(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Everything else of the API."""
-        if self._queries >= self._settings.queue:
+        queue, client = self._settings.queue, network_of(client_of(scope))
+        if self._queries.total() >= queue:
             raise ProblemError(429, "queue-full", "the server is busy; come again", AGAIN)
-        self._queries += 1
+        if self._settings.rate and self._queries[client] >= max(1, queue * OF_THE_QUEUE):
+            raise ProblemError(429, "rate-limit", "too many requests of this client", AGAIN)
+        self._queries[client] += 1
         self._metrics.working.inc()
         try:
             await self._in_time(scope, receive, send)
         finally:
-            self._queries -= 1
+            self._queries -= Counter([client])  # forgets those that have none
             self._metrics.working.dec()
 
     async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,7 +130,7 @@ class Guards:
 
     def _check_rate(self, scope: Scope) -> None:
         """Refuse a client that asks too often."""
-        seconds = self._rate.wait(client_of(scope))
+        seconds = self._rate.wait(network_of(client_of(scope)))
         if seconds:
             again = {"Retry-After": str(math.ceil(seconds))}
             raise ProblemError(429, "rate-limit", "too many requests of this client", again)
@@ -152,8 +156,8 @@ class Guards:
             raise ProblemError(413, "content-too-large", told, {"Connection": "close"})
 
 
-def _network(client: str) -> str:
-    """An IPv6 client owns a /64 at least; its addresses count as one."""
+def network_of(client: str) -> str:
+    """What counts as one client: an address, of IPv6 the /64 that a client owns at least."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:
