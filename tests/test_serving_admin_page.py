@@ -179,8 +179,10 @@ def test_an_upload_can_be_stopped(visit: Visit, tmp_path: Path) -> None:
     page.set_input_files("#folder", tmp_path / "folder")
     page.click("text=Add all")
     page.wait_for_selector("#stop")
+    assert page.is_disabled("#add-all")  # not twice at the same time
     page.click("#stop")
     stopped.append(True)
     for route in held:
         route.continue_()
     page.wait_for_selector("text=/^[0-4] of 12 products written, then stopped$/")
+    assert page.is_enabled("#add-all")

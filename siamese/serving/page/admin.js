@@ -158,6 +158,7 @@ async function writeAll(all) {
   const left = [...all];
   $("faults").replaceChildren();
   $("work").hidden = $("stop").hidden = false;
+  $("add-all").disabled = true;
   $("progress").max = all.length;
   const tell = () => {
     $("progress").value = done + failed;
@@ -179,6 +180,7 @@ async function writeAll(all) {
   tell();
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   $("stop").hidden = true;
+  $("add-all").disabled = false;
   if (stopped) $("written").textContent += ", then stopped";
   announce($("written").textContent);
 }
