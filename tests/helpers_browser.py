@@ -123,4 +123,6 @@ def upload(page: Any, photo: Any) -> None:
 
 def fits(page: Any) -> bool:
     """Whether nothing reaches beyond the screen's width."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+    # innerWidth would not do: a phone's browser zooms out where something does.
+    width = page.evaluate("document.documentElement.scrollWidth")
+    return bool(width <= page.viewport_size["width"])

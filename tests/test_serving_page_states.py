@@ -106,7 +106,7 @@ def test_a_product_that_is_probably_missing_is_told(visit: Visit, shop: Path) ->
 
     page.route("**/v1/search", missing)
     upload(page, place_of(shop, "003"))
-    assert "probably not in this catalog" in page.inner_text("#notice")
+    assert page.is_visible("#notice >> text=probably not in this catalog")
     assert "Probably not in this catalog" in page.inner_text("#status")
     page.unroute("**/v1/search")
     upload(page, place_of(shop, "004"))

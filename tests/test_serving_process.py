@@ -21,6 +21,7 @@ from helpers_catalog import ROOT
 from helpers_serving import ADMIN, TOKEN, make_shop, photo_of
 
 from siamese.catalog import Catalog
+from siamese.serving.telemetry import MULTIPROCESS, forget_dead_workers
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +153,21 @@ def test_several_workers_share_the_catalog_and_outlive_one_that_is_killed(shop: 
                 r'route="/v1/search",status="200"} (.*)', other.get("/metrics").text
             )
             assert sum(map(float, counted)) >= len(statuses)
+
+
+def test_what_a_dead_worker_was_doing_is_forgotten_and_what_it_did_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MULTIPROCESS, str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for worker in (ended.pid, os.getpid()):
+        for kind in ("gauge_livesum", "gauge_livemin", "counter"):
+            (tmp_path / f"{kind}_{worker}.db").touch()
+    forget_dead_workers()
+    left = {path.name for path in tmp_path.iterdir()}
+    living = {f"{kind}_{os.getpid()}.db" for kind in ("gauge_livesum", "gauge_livemin", "counter")}
+    assert left == {*living, f"counter_{ended.pid}.db"}
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
