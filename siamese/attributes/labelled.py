@@ -24,7 +24,7 @@ from siamese.checkpoint import Checkpoint
 from siamese.encoder import Encoder, LabelledConfig
 from siamese.pair_score import Calibration
 
-REMAINDER = 128  # R, at most
+REMAINDER = 256  # R, at most: the more, the nearer to right angles
 
 
 class Labelled(nn.Module):
