@@ -36,7 +36,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         made.error("evaluate: --distractor-limit goes with --distractors")
     if arguments.command == "index" and arguments.encoder and arguments.checkpoint:
         made.error("index: give --checkpoint or --encoder, not both")
-    if arguments.command == "index" and arguments.tolerance and not arguments.encoder:
+    if arguments.command == "index" and arguments.tolerance and arguments.encoder != "eigenfaces":
         made.error("index: --tolerance goes with --encoder eigenfaces")
     if arguments.command == "search":
         _check_search(arguments, made)

@@ -71,9 +71,10 @@ def index(
     keep_encoder(uri, kept)
     seconds = time.perf_counter() - started
     count = sum(len(product.paths) for product in products)
+    made_by = "" if kept is None else f", by {kept.trained_on}"
     return (
         f"{uri}: {len(products)} products with {count} photos in {seconds:.1f} s, "
-        f"{count / seconds:.0f} photos/s"
+        f"{count / seconds:.0f} photos/s{made_by}"
     )
 
 

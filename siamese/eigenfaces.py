@@ -129,7 +129,8 @@ def fit_eigenfaces(
     if tolerance is None:
         tolerance = _usual_tolerance(coefficients[:: -(-len(coefficients) // SAMPLE)])
     calibration = calibration_of(network, tolerance)
-    return Checkpoint(encoder, PIXELS, calibration, f"principal components of {len(coefficients)}")
+    label = f"principal components of {len(coefficients)} photos, tolerance {tolerance:.3g}"
+    return Checkpoint(encoder, PIXELS, calibration, label)
 
 
 def calibration_of(network: Eigenfaces, tolerance: float) -> Calibration:

@@ -81,7 +81,8 @@ def test_eigenfaces_recognise_up_to_their_tolerance(call: Call, shop: Path, tmp_
     words = ["--photos", shop / "photos", "--overwrite", "--encoder", "eigenfaces"]
     darker = draw_photo(tmp_path / "other.png", hue=45, stripes=2)
     for tolerance, recognised in ((0.5, False), (200, True)):
-        assert call("index", *words, "--tolerance", tolerance)[0] == 0
+        code, out, _ = call("index", *words, "--tolerance", tolerance)
+        assert (code, out.endswith(f"of 9 photos, tolerance {tolerance}\n")) == (0, True)
         assert answer(call, shop / "photos" / "03.png")["in_catalog"]
         assert answer(call, darker)["in_catalog"] == recognised
 
@@ -212,7 +213,12 @@ def test_products_found_with_another_label_are_marked(call: Call, shop: Path) ->
         (2, "does not go with --garment", ["search", "--product", "04", "--together"]),
         (2, "give photos, or --product", ["search"]),
         (2, "not both", ["index", "m.csv", "--encoder", "vit", "--checkpoint", "c"]),
-        (2, "goes with --encoder", ["index", "m.csv", "--tolerance", "3"]),
+        (2, "goes with --encoder eigenfaces", ["index", "m.csv", "--tolerance", "3"]),
+        (
+            2,
+            "goes with --encoder eigenfaces",
+            ["index", "m.csv", "--encoder", "vit", "--tolerance", "3"],
+        ),
         (
             2,
             "is no number above 0",
