@@ -121,7 +121,7 @@ def _single(text: str, sample: Sample, tolerance: float | None) -> Checkpoint:
     if name == "colour_histogram":
         preprocessing = normalised_for(Preprocessing(128, 96), name)
         encoder = Encoder(EncoderConfig(name, 512), preprocessing.height, preprocessing.width)
-        return Checkpoint(encoder, preprocessing, Calibration(), "nothing")
+        return Checkpoint(encoder, preprocessing, Calibration(), "colours alone")
     return fit_eigenfaces(sample.photos, sample.boxes, tolerance=tolerance)
 
 

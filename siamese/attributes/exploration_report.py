@@ -82,7 +82,11 @@ def draw_map(places: Floats, table: pd.DataFrame, columns: Sequence[str], path: 
             name = _clipped(str(label))
             axes.scatter(*places[here].T, s=size, color=colour, label=name, **edges)
         axes.set_title(column)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=scale, frameon=False)
+        legend = axes.legend(
+            loc="center left", bbox_to_anchor=(1, 0.5), markerscale=scale, frameon=False
+        )
+        for handle in legend.legend_handles:
+            handle.set_linewidth(0.8)
     save_figure(figure, path)
 
 

@@ -162,7 +162,8 @@ def _draw_samples(
 
     for column in columns:
         part = counts[counts["column"] == column]
-        notes = {str(row.label): f"{row.products} products" for row in part.itertuples()}
+        counted = zip(part["label"], part["products"], strict=True)
+        notes = {label: f"{n} product{'s' * (n != 1)}" for label, n in counted}
         labels = texts(products.table[column])
         rows = samples_of(products.table, labels, part["label"].tolist(), seed)
         sample_sheet(rows, notes).save(out / f"samples_{_file_name(column)}.png")
