@@ -39,6 +39,8 @@ def test_a_photo_finds_its_product_and_every_state_is_accessible(
     page = visited.page
     page.wait_for_selector(".card")
     assert page.title() == "Corner shop"
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", paper))) < 64) == (scheme == "dark")
     assert visited.accessible() == []
     upload(page, place_of(shop, "003"))
     assert ids(page)[0] == "003"
@@ -190,6 +192,9 @@ def test_likes_and_dislikes_change_the_answer_and_can_be_taken_back(
     page.wait_for_selector(f"#chosen >> [aria-label='Remove More like {last}'] img")
     idle(page)
     assert ids(page).index(last) < len(first) - 2
+    told = (shop / "serving" / "feedback.jsonl").read_text()
+    assert f'"{first[0]}", "verdict": "less"' in told
+    assert f'"{last}", "verdict": "more"' in told
     page.reload()
     page.wait_for_selector(f"#chosen >> [aria-label='Remove Not {first[0]}']")
     for _ in range(2):
