@@ -10,7 +10,9 @@ export function nameOf(product, captions) {
 
 // A value for people; what a tagger filled in is not stated as a fact.
 function said(product, name) {
-  return (name in product.predicted ? "probably " : "") + shown(name, product.attributes[name]);
+  const probability = product.predicted[name];
+  const doubt = probability === undefined ? "" : probability < 0.5 ? "perhaps " : "probably ";
+  return doubt + shown(name, product.attributes[name]);
 }
 
 function factsOf(product, captions) {
