@@ -15,8 +15,11 @@ IDS_PER_QUERY = 1000  # bounds the length of the SQL
 QUOTED = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"")
 UNKNOWN = re.compile(r"No field named (.+?)\. (?:Valid|Did)")
 MARKS = {
-    **{";": "semicolon", "--": "comment", "/*": "comment"},
-    **{"?": "placeholder", "$": "placeholder"},
+    ";": "semicolon",
+    "--": "comment",
+    "/*": "comment",
+    "?": "placeholder",
+    "$": "placeholder",
 }
 NOISE = re.compile(
     r", /\S+\.rs:\d+(:\d+)?|Invalid (user )?input[,:] |lance error: |LanceError\(\w+\): "
