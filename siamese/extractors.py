@@ -7,6 +7,11 @@
     resnet18+resnet50        both side by side
 
 Random weights are never used: where weights cannot be had, one line says so.
+
+`vgg16` is pooled by its maximum, as in the published notebook (SYSTEMS 3), which ranked by dot
+products of the raw features. Here as everywhere they are taken between unit vectors. No encoder
+could do otherwise: the unit vector of a photo is nearest to itself, while a raw dot product may
+put a photo with longer features first.
 """
 
 from __future__ import annotations
