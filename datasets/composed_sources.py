@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import pandas as pd
 
 from datasets.composed import Recipe, compose
 from datasets.composed_photos import Kind, Style
-from datasets.manifest import SPLITS, ManifestError, make_manifest, write_manifest
+from datasets.manifest import SPLITS, make_manifest, write_manifest
+from siamese.errors import UserError
 
 KIND_COLUMNS = ("label", "articleType", "subCategory", "category")
 KINDS: dict[Kind, tuple[str, ...]] = {
@@ -79,28 +82,33 @@ def read_composed(
     Returns:
         A manifest. In the training split the garment on white is a second product photo; held-out
         products are known by their own photos only. With several sources, product ids begin
-        with the reader's name.
+        with the reader's name, and its number where several sources have it.
 
     Raises:
         ManifestError: A source cannot be read, or none of its garments can be cut out.
     """
-    from datasets.readers import READERS  # which knows this reader, too
+    from datasets.readers import reader_of  # which knows this reader, too
 
     parts = []
-    for source in sources:
-        if source.reader not in READERS:
-            raise ManifestError(
-                f"unknown reader {source.reader!r} in sources; there are {', '.join(READERS)}"
-            )
-        frame = READERS[source.reader](Path(source.path), **source.options)
+    for source, name in zip(sources, _names(sources), strict=True):
+        frame = reader_of(source.reader, source.options)(Path(source.path))
         frame = frame[frame["split"].isin(source.splits)].reset_index(drop=True)
         if source.compose:
             recipe = Recipe(views, style, seed)
-            frame = _with_views(frame, Path(folder) / source.reader, source, recipe, workers)
+            frame = _with_views(frame, Path(folder) / name, source, recipe, workers)
         if len(sources) > 1:
-            frame["product_id"] = source.reader + ":" + frame["product_id"]
+            frame["product_id"] = name + ":" + frame["product_id"]
         parts.append(frame)
     return make_manifest(pd.concat(parts, ignore_index=True))
+
+
+def _names(sources: Sequence[Source]) -> list[str]:
+    """One for each source: its reader, numbered where several have the same."""
+    readers = [source.reader for source in sources]
+    return [
+        reader if readers.count(reader) == 1 else f"{reader}{readers[: place + 1].count(reader)}"
+        for place, reader in enumerate(readers)
+    ]
 
 
 def _with_views(
@@ -129,9 +137,9 @@ def kinds_of(products: pd.DataFrame) -> pd.Series:
     return kinds
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> int:
     """Command line: compose photos of one data set and write their manifest."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="datasets.composed_sources", description=main.__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="of the composed photos")
     parser.add_argument("--reader", default="clothing")
     parser.add_argument("--path", required=True, help="of the product photos")
@@ -141,19 +149,24 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--style", choices=("training", "unlike"), default="training")
     parser.add_argument("--workers", type=int, default=2)
-    choice = parser.parse_args()
+    choice = parser.parse_args(words)
     splits = (choice.split,) if choice.split else SPLITS
     source = Source(choice.reader, choice.path, choice.options, choice.kind, splits)
-    frame = read_composed(
-        choice.folder,
-        sources=[source],
-        views=choice.views,
-        style=choice.style,
-        workers=choice.workers,
-    )
-    write_manifest(frame, choice.folder / "manifest.csv")
+    try:
+        frame = read_composed(
+            choice.folder,
+            sources=[source],
+            views=choice.views,
+            style=choice.style,
+            workers=choice.workers,
+        )
+        write_manifest(frame, choice.folder / "manifest.csv")
+    except (UserError, OSError) as error:
+        print(f"datasets.composed_sources: {error}", file=sys.stderr)
+        return 1
     print(f"{choice.folder / 'manifest.csv'}: {len(frame)} photos")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -30,12 +30,16 @@ def read_table(path: str) -> pd.DataFrame:
     """A manifest, or a table that has no splits yet: every cell as text, paths absolute.
 
     Raises:
-        ManifestError: No such file, no table, or without path and role.
+        ManifestError: No such file, no table, without path and role, or a row without a path.
     """
     table = read_csv_as_text(path)
     missing = [name for name in ("path", "role") if name not in table]
     if missing:
         raise ManifestError(f"{path}: no column {', '.join(missing)}; give a CSV with path, role")
+    without = table["path"].isna()
+    if without.any():
+        line = int(without.argmax()) + 2
+        raise ManifestError(f"{path}: line {line} has no path; give every row one")
     return absolute_paths(table, os.path.dirname(os.path.abspath(path)))
 
 

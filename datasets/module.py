@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,14 +11,13 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
 from torch.utils.data import DataLoader, Dataset
 
 from datasets.batches import Draw, DrawnPairs, PairBatches, PhotoBatches, ProductBatches
 from datasets.cache import CachedPhotos, cache_photos
 from datasets.labels import classes_of, kinds_of
 from datasets.manifest import ManifestError, describe_faults, drop_broken_photos, find_faults
-from datasets.readers import READERS
+from datasets.readers import reader_of
 from datasets.transforms import training_views
 from siamese.errors import UserError
 from siamese.evaluation import codes
@@ -109,7 +107,7 @@ class ProductPhotos(pl.LightningDataModule):
             )
         if (labels or alike) and batches == "pairs":
             raise UserError("data.labels and data.alike need data.batches: products")
-        self.read = _reader(reader, options or {})
+        self.read = reader_of(reader, options or {})
         self.path, self.cache = Path(path), Path(cache)
         self.batches = batches
         self.products_per_batch, self.persons_per_product = products_per_batch, persons_per_product
@@ -241,28 +239,3 @@ class ProductPhotos(pl.LightningDataModule):
         if self.trainer is None:
             return {"rank": 0, "world_size": 1}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
-
-
-def _reader(name: str, options: dict[str, Any]) -> Callable[[Path], pd.DataFrame]:
-    """The named reader with its options.
-
-    Raises:
-        ManifestError: Unknown reader or option, or an option of another type than the reader's.
-    """
-    if name not in READERS:
-        raise ManifestError(f"unknown reader {name!r}; there are {', '.join(sorted(READERS))}")
-    read = READERS[name]
-    known = list(inspect.signature(read).parameters)[1:]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ManifestError(
-            f"reader {name} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
-        )
-    types = ArgumentParser(exit_on_error=False)
-    types.add_function_arguments(read, skip={1})
-    try:
-        typed = types.instantiate_classes(types.parse_object(options))
-    except ArgumentError as error:
-        reason = " ".join(str(error).split())
-        raise ManifestError(f"reader {name} cannot use {options}: {reason}") from error
-    return lambda path: read(path, **{name: typed[name] for name in options})

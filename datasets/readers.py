@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from jsonargparse import ArgumentError, ArgumentParser
 
 from datasets.clothing import read_clothing
 from datasets.composed_sources import read_composed
@@ -65,3 +68,28 @@ READERS: dict[str, Callable[..., pd.DataFrame]] = {
     "street2shop": read_street2shop,
     "fashion_products": read_fashion_products,
 }
+
+
+def reader_of(name: str, options: dict[str, Any]) -> Callable[[Path], pd.DataFrame]:
+    """The named reader with its options, as data modules and other readers use it.
+
+    Raises:
+        ManifestError: Unknown reader or option, or an option of another type than the reader's.
+    """
+    if name not in READERS:
+        raise ManifestError(f"unknown reader {name!r}; there are {', '.join(sorted(READERS))}")
+    read = READERS[name]
+    known = list(inspect.signature(read).parameters)[1:]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ManifestError(
+            f"reader {name} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
+        )
+    types = ArgumentParser(exit_on_error=False)
+    types.add_function_arguments(read, skip={1})
+    try:
+        typed = types.instantiate_classes(types.parse_object(options))
+    except ArgumentError as error:
+        reason = " ".join(str(error).split())
+        raise ManifestError(f"reader {name} cannot use {options}: {reason}") from error
+    return lambda path: read(path, **{name: typed[name] for name in options})

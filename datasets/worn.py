@@ -139,7 +139,7 @@ def _isolation(path: str) -> Isolation:
 
 def main(words: Sequence[str]) -> int:
     """Command line: read, cut out, write."""
-    from datasets.readers import READERS
+    from datasets.readers import READERS, reader_of
 
     parser = argparse.ArgumentParser(prog="datasets.worn", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="of cut-outs and manifest.csv")
@@ -152,7 +152,7 @@ def main(words: Sequence[str]) -> int:
     options: dict[str, Any] = choice.options
     try:
         load_isolation(choice.isolation)  # a wrong path is told before any process starts
-        products = READERS[choice.reader](Path(choice.path), **options)
+        products = reader_of(choice.reader, options)(Path(choice.path))
         frame = read_worn(products, choice.folder, choice.isolation, choice.workers)
         if frame.empty:
             raise ManifestError(

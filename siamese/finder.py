@@ -109,6 +109,11 @@ class Finder:
         self.product_score = product_score
         self.rerank = rerank
 
+    @property
+    def moves_queries(self) -> bool:
+        """Whether cosines are of something else than the photo that was given."""
+        return False
+
     def rank(
         self,
         photos: Sequence[PhotoSource],

@@ -81,7 +81,7 @@ def save_explanation(
         matches = ranking.matches[:EXPLAINED]
         photos = [match.path for match in matches]
         explanation = explain(finder.checkpoint, ranking.query, photos, box)
-        if finder.product_score == "max" and not ranking.together:
+        if finder.product_score == "max" and not ranking.together and not finder.moves_queries:
             _report_changed(matches, explanation)
         captions = [
             (

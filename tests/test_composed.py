@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datasets import composed
+from datasets import composed, composed_sources
 from datasets.clothing import read_clothing
 from datasets.composed import Recipe, compose
 from datasets.composed_photos import CANVAS, HEIGHT, WIDTH, person_photo, product_photo
@@ -18,7 +18,7 @@ from datasets.composed_wear import Fit, draw_fit, draw_sleeve_of, draw_worn
 from datasets.cutouts import Cutout, cut_out, smoothed
 from datasets.lays import Lay, Sleeve, lay_of
 from datasets.manifest import ManifestError, find_faults
-from datasets.module import _reader
+from datasets.readers import reader_of
 from datasets.rendered_brushes import Image
 from datasets.rendered_figures import posed_figure
 
@@ -315,6 +315,35 @@ def test_several_sources_keep_their_products_apart(shop: Path, tmp_path: Path) -
     assert find_faults(frame, compare_contents=False).empty
 
 
+def test_two_sources_of_one_reader_are_numbered(shop: Path, tmp_path: Path) -> None:
+    twice = [*sources_of(shop, compose=()), *sources_of(shop, compose=())]
+    frame = read_composed(tmp_path / "made", sources=twice, workers=1)
+    shops = frame["product_id"].str.split(":").str[0]
+    assert set(shops) == {"clothing1", "clothing2"}
+    assert (shops == "clothing1").sum() == (shops == "clothing2").sum()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--path", "/nowhere"], "/nowhere"),
+        (["--path", "{shop}", "--options", '{"tests": 5}'], "reader clothing has no option tests"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(
+    shop: Path,
+    tmp_path: Path,
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [word.replace("{shop}", str(shop)) for word in words]
+    assert composed_sources.main(["--folder", str(tmp_path / "made"), *given]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("datasets.composed_sources: ")
+    assert message in line
+
+
 def test_drawing_is_completed_and_nothing_is_drawn_twice(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,9 +402,9 @@ def test_photos_without_a_garment_are_refused_with_the_reason(tmp_path: Path) ->
 
 def test_the_config_may_name_sources_as_plain_values(shop: Path, tmp_path: Path) -> None:
     source = {"reader": "clothing", "path": str(shop), "options": {"validation": 2, "test": 2}}
-    read = _reader("composed", {"sources": [source], "views": 1, "workers": 1})
+    read = reader_of("composed", {"sources": [source], "views": 1, "workers": 1})
     assert (read(tmp_path / "made")["role"] == "person").any()
     with pytest.raises(ManifestError, match="sources"):
-        _reader("composed", {"sources": [source | {"place": "x"}]})
+        reader_of("composed", {"sources": [source | {"place": "x"}]})
     with pytest.raises(ManifestError, match="unknown reader 'shelf'"):
-        _reader("composed", {"sources": [source | {"reader": "shelf"}]})(tmp_path / "other")
+        reader_of("composed", {"sources": [source | {"reader": "shelf"}]})(tmp_path / "other")

@@ -389,6 +389,14 @@ def test_products_whose_photo_is_gone_or_another_by_now_are_explained_as_far_as_
     assert "004.png: has changed" in found.err
 
 
+def test_a_query_that_likes_have_moved_says_nothing_of_changed_photos(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    words = ["search", shop / "photos" / "003.png", "--explain", tmp_path / "why.png"]
+    found = run(*words, "--like", "005")
+    assert (found.code, found.err) == (0, "")
+
+
 def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
     """(exit code, part of the message, words) of everything that a user may get wrong."""
     photo, empty = shop / "photos" / "001.png", bad.parent / "empty"

@@ -121,6 +121,12 @@ def test_a_table_without_roles_is_one_line(shop: Path, capsys: pytest.CaptureFix
     assert "no column role" in capsys.readouterr().err
 
 
+def test_a_row_without_a_path_is_one_line(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shop / "images.csv").write_text("path,role\na.jpg,person\n,person\n")
+    assert run(shop, "--isolation", saved(shop, "upper")) == 1
+    assert "line 3 has no path" in capsys.readouterr().err
+
+
 PAIRS = Path(__file__).parent.parent.parent / "shared" / "data" / "pairs"
 TRAINED = Path(__file__).parent.parent / "checkpoints" / "isolation.safetensors"
 

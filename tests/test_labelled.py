@@ -57,6 +57,25 @@ def test_the_remainder_has_the_same_spread_in_every_direction(tmp_path: Path) ->
     torch.testing.assert_close(covariance, torch.eye(len(covariance)), atol=1e-3, rtol=0)
 
 
+def test_few_products_give_few_directions_and_no_noise(tmp_path: Path) -> None:
+    """Centred, so many inputs span one direction less; what is left of that one is rounding."""
+    reader, tagger, inputs = made(tmp_path, "features")
+    few = inputs[: inputs.shape[1] // 2]
+    encoder = labelled(reader, tagger, few)
+    network = encoder.encoder.backbone
+    assert isinstance(network, Labelled)
+    assert network.directions.shape[1] == len(few) - 1
+    unseen = torch.from_numpy(inputs[len(few) :]) - network.centre
+    besides = torch.nn.functional.normalize(unseen @ network.directions, dim=1)
+    assert (
+        float((besides @ besides.T).triu(1).abs().sum() / (len(unseen) * (len(unseen) - 1) / 2))
+        < 0.8
+    )
+    same = labelled(reader, tagger, np.repeat(inputs[:1], 5, axis=0))
+    draw_photo(tmp_path / "a.png", hue=40)
+    assert same.embed([tmp_path / "a.png"]).isfinite().all()
+
+
 def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
     reader, tagger, inputs = made(tmp_path, "features")
     encoder = labelled(reader, tagger, inputs)

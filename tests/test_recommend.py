@@ -94,6 +94,9 @@ def test_a_search_never_shows_what_is_hated_and_moves_up_what_is_preferred(
     assert "02" not in [match["product_id"] for match in liked]
     assert call(*search, "--variety", "0")[1] == call(*search)[1]
     assert call(*search, "--variety", "0.9")[1] != call(*search)[1]
+    status, _, err = call(*search, "--variety", "0.9", "--rerank", "reciprocal")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "--rerank does not go with preferred values and --variety" in err
 
 
 def test_likes_move_the_query_towards_them(shop: Path) -> None:

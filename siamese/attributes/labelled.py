@@ -24,6 +24,7 @@ from siamese.checkpoint import Checkpoint
 from siamese.encoder import Encoder, LabelledConfig
 from siamese.pair_score import Calibration
 
+LEAST_SPREAD = 0.01  # of a direction, as a share of the widest one
 REMAINDER = 256  # R, at most: the more, the nearer to right angles
 
 
@@ -68,7 +69,10 @@ def labelled(reader: Checkpoint, tagger: Tagger, inputs: np.ndarray) -> Checkpoi
             each divided by its spread, are the remainder's.
     """
     pixels = reader.preprocessing
-    size = min(REMAINDER, *inputs.shape)
+    centre = inputs.mean(axis=0)
+    _, spread, directions = np.linalg.svd(inputs - centre, full_matrices=False)
+    # A direction in which these inputs hardly differ is noise, and dividing would let it rule.
+    size = min(REMAINDER, max(1, int((spread > LEAST_SPREAD * spread[0]).sum())))
     values = sum(len(codes) for codes in tagger.codes)
     config = LabelledConfig(
         "labels", values + size, reader=reader.encoder.config, card=asdict(tagger.card)
@@ -78,9 +82,7 @@ def labelled(reader: Checkpoint, tagger: Tagger, inputs: np.ndarray) -> Checkpoi
     assert isinstance(network, Labelled)
     network.encoder.load_state_dict(reader.encoder.state_dict())
     network.tagger.load_state_dict(tagger.state_dict())
-    centre = inputs.mean(axis=0)
-    _, spread, directions = np.linalg.svd(inputs - centre, full_matrices=False)
-    whitened = directions[:size] / np.maximum(spread[:size, None], 1e-6 * spread[0])
+    whitened = directions[:size] / np.maximum(spread[:size, None], 1e-12)
     network.centre.copy_(torch.from_numpy(centre))
     network.directions.copy_(torch.from_numpy(whitened.T))
     return replace(

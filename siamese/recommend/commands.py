@@ -42,6 +42,11 @@ def personal(finder: Finder, arguments: Namespace) -> Finder:
     taste = taste_of(arguments, finder.catalog)
     if not taste and not arguments.variety:
         return finder
+    if finder.rerank != "none" and (taste.prefer or arguments.variety):
+        raise TasteError(
+            "--rerank does not go with preferred values and --variety, which order anew; leave "
+            "one of them out"
+        )
     return PersonalFinder(finder, taste, arguments.variety)
 
 

@@ -43,6 +43,10 @@ class PersonalFinder(Finder):
         self.taste = taste
         self.variety = variety
 
+    @property
+    def moves_queries(self) -> bool:
+        return bool(self.taste.likes or self.taste.dislikes)
+
     def rank_in(
         self,
         snapshot: Snapshot,
