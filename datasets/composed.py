@@ -27,7 +27,7 @@ from datasets.rendered_brushes import Image
 from siamese.photos import PhotoError, open_photo
 
 VERSION = 3
-MARKER = "composed.json"
+MARKER, PRODUCTS = "composed.json", "products.json"
 OTHERS = 6  # garments that a photo may use as other clothes
 
 
@@ -76,11 +76,14 @@ def compose(folder: Path, products: pd.DataFrame, recipe: Recipe, workers: int =
         product_id, number (0: as a shop shows it) and path of each photo.
 
     Raises:
-        ManifestError: The folder was drawn with another recipe, or no garment could be cut out.
+        ManifestError: The folder was drawn with another recipe, other splits or kinds, or no
+            garment could be cut out.
     """
     _claim(folder, recipe)
     paths = products["path"].tolist()
     keys = [key_of(name, path) for name, path in zip(products["product_id"], paths, strict=True)]
+    facts = zip(products["split"], products["kind"], strict=True)
+    _register(folder, dict(zip(keys, facts, strict=True)))
     cuts = [(folder, key, path) for key, path in zip(keys, paths, strict=True)]
     whole = run_tasks(_cut, cuts, workers, "cutting out")
     usable = products.assign(key=keys)[np.array(whole, bool)]
@@ -146,6 +149,25 @@ def _claim(folder: Path, recipe: Recipe) -> None:
             f"choose another folder or delete {folder}"
         )
     write_atomically(marker, json.dumps(parameters, indent=1).encode())
+
+
+def _register(folder: Path, products: dict[str, tuple[str, str]]) -> None:
+    """Note each product's split and kind, or refuse: its photos show garments of that split.
+
+    A product that is new joins; one that changed sides would be seen on both.
+    """
+    listed = folder / PRODUCTS
+    try:
+        before = json.loads(listed.read_text()) if listed.exists() else {}
+    except ValueError as error:
+        raise ManifestError(f"{listed} is damaged ({error}): delete {folder}") from error
+    changed = [key for key, now in products.items() if before.get(key, list(now)) != list(now)]
+    if changed:
+        raise ManifestError(
+            f"{folder}: was drawn when {len(changed)} of its products were of another split or "
+            "kind; choose another folder or delete this one"
+        )
+    write_atomically(listed, json.dumps(before | products).encode())
 
 
 def _photo(folder: Path, key: str, number: int) -> Path:

@@ -386,6 +386,28 @@ def test_a_folder_of_another_recipe_or_a_damaged_one_is_refused(shop: Path, tmp_
         compose(tmp_path / "made", products, Recipe(views=1), workers=1)
 
 
+def test_a_folder_of_other_splits_or_kinds_is_refused_but_products_may_join(
+    shop: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    products = pd.DataFrame(
+        [
+            (name, str(path), "top", "train")
+            for name, path in enumerate(sorted((shop / "images").iterdir())[:3])
+        ],
+        columns=["product_id", "path", "kind", "split"],
+    ).astype({"product_id": str})
+    compose(made, products[:2], Recipe(views=1), workers=1)
+    first = {path: path.read_bytes() for path in (made / "photos").iterdir()}
+    compose(made, products, Recipe(views=1), workers=1)
+    assert all(path.read_bytes() == content for path, content in first.items())
+    for column, value in (("split", "test"), ("kind", "bottom")):
+        other = products.copy()
+        other.loc[1, column] = value
+        with pytest.raises(ManifestError, match="1 of its products were of another split or kind"):
+            compose(made, other, Recipe(views=1), workers=1)
+
+
 def test_photos_without_a_garment_are_refused_with_the_reason(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "empty.png"), np.full((60, 60, 3), 255, np.uint8))
     products = pd.DataFrame(
