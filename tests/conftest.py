@@ -37,3 +37,12 @@ def chromium() -> Iterator[Any]:
 
     with browser() as opened:
         yield opened
+
+
+@pytest.fixture
+def visit(chromium: Any, address: str) -> Iterator[Any]:
+    """Opens pages of the server at the module's `address`; none may have complained at the end."""
+    from helpers_browser import visits
+
+    with visits(chromium, address) as visit:
+        yield visit

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_browser import Visit, fits, ids, visits
+from helpers_browser import Visit, fits, ids
 from helpers_catalog import draw_photo
 from helpers_serving import TOKEN, make_shop, served
 
@@ -27,12 +27,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(shop: Path) -> Iterator[str]:
     with served(shop, captions=("articleType", "price")) as address:
         yield address
-
-
-@pytest.fixture
-def visit(chromium: Any, address: str) -> Iterator[Visit]:
-    with visits(chromium, address) as visit:
-        yield visit
 
 
 def sign_in(page: Any) -> None:

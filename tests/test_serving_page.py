@@ -6,11 +6,10 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
-from helpers_browser import Visit, fits, idle, ids, upload, visits
+from helpers_browser import Visit, fits, idle, ids, upload
 from helpers_serving import ADMIN, make_shop, place_of, served
 
 
@@ -23,12 +22,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(shop: Path) -> Iterator[str]:
     with served(shop, title="Corner shop", captions=("articleType", "price")) as address:
         yield address
-
-
-@pytest.fixture
-def visit(chromium: Any, address: str) -> Iterator[Visit]:
-    with visits(chromium, address) as visit:
-        yield visit
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])

@@ -29,12 +29,6 @@ def address(shop: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def visit(chromium: Any, address: str) -> Iterator[Visit]:
-    with visits(chromium, address) as visit:
-        yield visit
-
-
 def test_a_photo_chosen_before_the_page_knows_the_shop_is_searched_for(
     visit: Visit, shop: Path
 ) -> None:
