@@ -120,7 +120,13 @@ def search(arguments: Namespace) -> None:
     catalog = catalog_of(arguments)
     where = condition(catalog, arguments.filters, arguments.where)
     check_columns(catalog, arguments.vote, "--vote")
-    finder = Finder(checkpoint_of(arguments), catalog, arguments.product_score, arguments.rerank)
+    finder = Finder(
+        checkpoint_of(arguments),
+        catalog,
+        arguments.product_score,
+        arguments.rerank,
+        arguments.codes,
+    )
     finder = personal(finder, arguments)
     if arguments.product is not None:
         rankings = [similar_products(finder, arguments.product, arguments.top, where)]

@@ -31,7 +31,9 @@ from siamese.finder import Finder
 from siamese.pair_score import Calibration
 from siamese.preprocessing import Preprocessing
 from siamese.products import Product
+from siamese.quantisation import Codes
 
+CODES: tuple[Codes, ...] = ("int8", "binary")
 INFER = Path(__file__).parent.parent / "infer.py"
 
 
@@ -51,8 +53,10 @@ def main() -> None:
         photos = drawn_photos(folder, count=24)
         print(f"{arguments.products} products, {checkpoint.embedding_size} dimensions")
         report("search, cold start", [cold_search(path, folder, photo) for photo in photos[:5]])
-        finder = Finder(checkpoint, catalog)
-        report("search in a running process", timed(lambda photo: finder.rank([photo]), photos))
+        report("search in a running process", searches(Finder(checkpoint, catalog), photos))
+        for codes in CODES:
+            coded = Finder(checkpoint, catalog, codes=codes)
+            report(f"the same by {codes} codes", searches(coded, photos))
         before = catalog.products()
         report("add one product", timed(lambda photo: add(catalog, checkpoint, photo), photos))
         after = catalog.products().iloc[: len(before)]
@@ -100,6 +104,11 @@ def add(catalog: Catalog, checkpoint: Checkpoint, person: str) -> None:
     path = person.replace("person", "product")
     embedding = checkpoint.embed([path]).numpy()
     catalog.add([Product(f"added {Path(path).stem}", [path], embedding, {})])
+
+
+def searches(finder: Finder, photos: list[str]) -> list[float]:
+    """Seconds of the search for each photo but the first, which reads the catalog."""
+    return timed(lambda photo: finder.rank([photo]), photos)
 
 
 def timed(action: Callable[[str], object], photos: list[str]) -> list[float]:

@@ -170,6 +170,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("none", "expansion", "reciprocal"),
         help="order the best 100 anew by how they lie to each other; probabilities stay",
     )
+    _add_codes(search)
     search.add_argument(
         "--garment", choices=GARMENTS, help="find this one in the photo, and look at nothing else"
     )
@@ -230,6 +231,7 @@ def add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="the matches elect its value; those with another are marked",
     )
+    _add_codes(serve)
     serve.add_argument(
         "--isolation", help="finds the garment in a photo: a file of datasets.isolation_training"
     )
@@ -257,6 +259,16 @@ def add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     serve.add_argument("--max-upload", type=positive, default=12, metavar="MIB")
     serve.add_argument("--max-megapixels", type=positive, default=50)
+
+
+def _add_codes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--codes",
+        default="none",
+        choices=("none", "int8", "binary"),
+        help="a first pass over shorter codes of the embeddings: int8 gives the same answers, "
+        "binary nearly; pays in catalogs of a million products",
+    )
 
 
 def _add_filter(command: argparse.ArgumentParser) -> None:

@@ -19,6 +19,7 @@ from siamese.checkpoint import Checkpoint
 from siamese.photos import PhotoSource
 from siamese.preprocessing import Box
 from siamese.products import Attribute
+from siamese.quantisation import Codes, Int8Codes, SignBits, codes_of
 from siamese.reranking import RERANKINGS
 from siamese.retrieval import product_scores
 from siamese.snapshot import Snapshot
@@ -26,7 +27,7 @@ from siamese.snapshot import Snapshot
 CHUNK = 2**24  # cosines held at a time: 64 MiB
 DIGITS = 5  # of a probability or score
 ALIKE = 1e-6  # cosines that differ by less are equal
-CANDIDATES = 100  # products that a re-ranking orders anew
+CANDIDATES = 100  # products that a re-ranking, or the second look after sign bits, orders anew
 
 ProductScore = Literal["max", "mean"]
 Rerank = Literal["none", "expansion", "reciprocal"]
@@ -89,6 +90,9 @@ class Finder:
             (`max`), or the normalised mean of their embeddings. Probabilities are fitted for
             single photos, so for a mean they are somewhat off; benchmarks/tricks.py measures it.
         rerank: How the best products are ordered anew, see `siamese.reranking`.
+        codes: What a first pass looks at: embeddings, or codes of them that are made once per
+            version of the catalog. Exact cosines of the photos that can be among the best
+            (`int8`: the matches are the same) or seem to be (`binary`: nearly) follow.
 
     Raises:
         CatalogError: There is no such catalog, or another encoder made it.
@@ -100,6 +104,7 @@ class Finder:
         catalog: Catalog | str | Path,
         product_score: ProductScore = "max",
         rerank: Rerank = "none",
+        codes: Codes = "none",
     ) -> None:
         if not isinstance(catalog, Catalog):
             catalog = Catalog.open(catalog)
@@ -108,6 +113,8 @@ class Finder:
         self.catalog = catalog
         self.product_score = product_score
         self.rerank = rerank
+        self.codes = codes
+        self._coded: tuple[int, Int8Codes | SignBits | None] = (-1, None)
 
     @property
     def moves_queries(self) -> bool:
@@ -179,12 +186,11 @@ class Finder:
         if top < 1:
             raise ValueError(f"top must be at least 1, not {top}")
         names = names or [f"photo {number}" for number in range(1, len(embeddings) + 1)]
-        gallery, product, photo = self._gallery(snapshot, chosen)
+        gallery, product, photo, codes = self._gallery(snapshot, chosen)
         considered = top if self.rerank == "none" else max(top, CANDIDATES)
         rankings = []
-        for name, query, (places, cosines, others) in zip(
-            names, embeddings, best_photos(embeddings, gallery, product, considered), strict=True
-        ):
+        found = best_photos(embeddings, gallery, product, considered, codes=codes)
+        for name, query, (places, cosines, others) in zip(names, embeddings, found, strict=True):
             order = self._order(query, gallery[torch.from_numpy(places)])
             shown, hidden = order[:top], torch.from_numpy(cosines[order[top:]])
             others = torch.cat([hidden, others])
@@ -195,8 +201,8 @@ class Finder:
 
     def _gallery(
         self, snapshot: Snapshot, chosen: np.ndarray | None
-    ) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """What is ranked: embeddings (M, D), the product of each, and the photo that stands for it.
+    ) -> tuple[Tensor, np.ndarray, np.ndarray, Int8Codes | SignBits | None]:
+        """What is ranked: embeddings (M, D), of each the product and the photo shown, and codes.
 
         A product's mean is over all of its photos, also where a filter chose some of them.
         """
@@ -207,9 +213,18 @@ class Finder:
         else:
             gallery, product = snapshot.embeddings, snapshot.product
             photo = np.arange(len(product))
+        codes = self._codes(snapshot.version, gallery)
         if chosen is not None:
             gallery, product, photo = gallery[chosen], product[chosen], photo[chosen]
-        return torch.from_numpy(gallery), product, photo
+            codes = codes and codes.of(chosen)
+        return torch.from_numpy(gallery), product, photo, codes
+
+    def _codes(self, version: int, embeddings: np.ndarray) -> Int8Codes | SignBits | None:
+        """Codes of all that can be ranked, made once per version of the catalog."""
+        coded = self._coded
+        if coded[0] != version:
+            coded = self._coded = (version, codes_of(embeddings, self.codes))
+        return coded[1]
 
     def _order(self, query: Tensor, candidates: Tensor) -> np.ndarray:
         """Candidates' places from best to worst, int64; as they are without a re-ranking."""
@@ -276,13 +291,20 @@ def normalised(cosines: np.ndarray, others: Tensor) -> list[float]:
 
 
 def best_photos(
-    queries: Tensor, gallery: Tensor, product: np.ndarray, top: int, chunk: int = CHUNK
+    queries: Tensor,
+    gallery: Tensor,
+    product: np.ndarray,
+    top: int,
+    chunk: int = CHUNK,
+    codes: Int8Codes | SignBits | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor]]:
     """The best photo of each of the best products, for each query.
 
     A matrix product in float32 finds all photos that could be among them; their cosines are then
     summed again in float64, row by row. So neither the batch nor the chunk nor a photo's place
-    in the catalog can change a result, and equal photos have equal cosines.
+    in the catalog can change a result, and equal photos have equal cosines. Codes may find them
+    instead: with int8 the results stay the same, with sign bits these are the photos of the
+    products that seem to be the first hundred.
 
     Args:
         queries: float32 (Q, D), unit length.
@@ -290,40 +312,52 @@ def best_photos(
         product: int64 (M,), ascending; a smaller number wins a tie.
         top: How many products.
         chunk: Cosines held at a time.
+        codes: Of the gallery.
 
     Yields:
         Per query: places in the gallery, int64 (k,) with k = min(top, N), and cosines, float64;
-        and the best cosine of each other product, float64 (N − k,), as exact as float32.
+        and the best cosine of each other product, float64 (N − k,), as exact as float32, or as
+        the codes where the second look left a product out.
     """
     _, number = np.unique(product, return_inverse=True)
     products = int(number[-1]) + 1
-    # Twice the largest error of a cosine in float32 (Higham 2002, section 3.1, unit vectors).
-    slack = 2 * 1.01 * gallery.shape[1] * 2.0**-24
     step = max(1, chunk // len(gallery))
     for start in range(0, len(queries), step):
-        cosine = queries[start : start + step] @ gallery.T
+        part = queries[start : start + step]
+        cosine, slack = _first_look(part, gallery, codes)
         scores = cosine
         if products < len(gallery):
             scores = product_scores(cosine, torch.from_numpy(number), products)
-        least = scores.topk(min(top, products)).values[:, -1:] - slack
-        for query, possible, row in zip(
-            queries[start : start + step], cosine >= least, scores, strict=True
-        ):
+        wanted = min(top if slack is not None else max(top, CANDIDATES), products)
+        least = scores.topk(wanted).values[:, -1:] - (0 if slack is None else 2 * slack)
+        for query, possible, row in zip(part, cosine >= least, scores, strict=True):
             candidates = possible.nonzero()[:, 0].numpy()
             places, exact = _order(
-                query.numpy(), gallery[candidates].numpy(), product[candidates], candidates, top
+                query.numpy(), gallery[candidates].numpy(), product[candidates], candidates
             )
+            if codes is not None:
+                row[torch.from_numpy(number[places])] = torch.from_numpy(exact).float()
             other = torch.ones(products, dtype=torch.bool)
-            other[torch.from_numpy(number[places])] = False
-            yield places, exact, row[other].double()
+            other[torch.from_numpy(number[places[:top]])] = False
+            yield places[:top], exact[:top], row[other].double()
+
+
+def _first_look(
+    queries: Tensor, gallery: Tensor, codes: Int8Codes | SignBits | None
+) -> tuple[Tensor, Tensor | float | None]:
+    """Cosines (Q, M) in float32 or of codes, and how far each can be off; `None`: any distance."""
+    if codes is not None:
+        return codes.cosines(queries)
+    # The largest error of a cosine in float32 (Higham 2002, section 3.1, unit vectors).
+    return queries @ gallery.T, 1.01 * gallery.shape[1] * 2.0**-24
 
 
 def _order(
-    query: np.ndarray, candidates: np.ndarray, product: np.ndarray, places: np.ndarray, top: int
+    query: np.ndarray, candidates: np.ndarray, product: np.ndarray, places: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Candidates by exact cosine, then product, then place; the first of each product."""
     exact = (candidates.astype(np.float64) * query.astype(np.float64)).sum(axis=1)
     order = np.lexsort((places, product, -exact))
     _, first = np.unique(product[order], return_index=True)
-    best = order[np.sort(first)[:top]]
+    best = order[np.sort(first)]
     return places[best], exact[best]

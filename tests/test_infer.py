@@ -258,6 +258,9 @@ def test_products_may_be_scored_by_their_mean_and_ranked_again(run: Run, shop: P
         assert again["matches"][0] == plain[0]["matches"][0]
         by_id = {m["product_id"]: m for m in plain[0]["matches"]}
         assert {m["product_id"]: m for m in again["matches"]} == by_id
+    for codes in ("int8", "binary"):  # of a small catalog: each finds all that the vectors find
+        (coded,) = run("search", photo, "--json", "--codes", codes).json
+        assert coded["matches"] == plain[0]["matches"]
 
 
 def test_a_sheet_is_drawn_for_all_queries(run: Run, shop: Path, tmp_path: Path) -> None:
@@ -434,6 +437,7 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (2, "no whole number from 1", [*search, "--top", "0"]),
         (2, "invalid choice: 'median'", [*search, "--product-score", "median"]),
         (2, "invalid choice: 'twice'", [*search, "--rerank", "twice"]),
+        (2, "invalid choice: 'int4'", [*search, "--codes", "int4"]),
         (1, "none of the 2 photos can be used", ["search", bad, bad, "--together"]),
         (2, "give photos, or --product", ["search"]),
         (2, "give photos, or --product", [*search, "--product", "001"]),

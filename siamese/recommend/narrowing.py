@@ -71,7 +71,9 @@ class NarrowingFinder(Finder):
     def __init__(
         self, finder: Finder, tagger: Tagger, label: str = LABEL, category: str = CATEGORY
     ) -> None:
-        super().__init__(finder.checkpoint, finder.catalog, finder.product_score, finder.rerank)
+        super().__init__(
+            finder.checkpoint, finder.catalog, finder.product_score, finder.rerank, finder.codes
+        )
         tagger.check(finder.checkpoint.fingerprint)
         known = [column.name for column in tagger.card.columns]
         if tagger.card.input != "embedding" or category not in known:

@@ -38,7 +38,9 @@ class PersonalFinder(Finder):
     """
 
     def __init__(self, finder: Finder, taste: Taste, variety: float = 0.0) -> None:
-        super().__init__(finder.checkpoint, finder.catalog, finder.product_score, finder.rerank)
+        super().__init__(
+            finder.checkpoint, finder.catalog, finder.product_score, finder.rerank, finder.codes
+        )
         self.finder = finder
         self.taste = taste
         self.variety = variety

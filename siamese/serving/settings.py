@@ -7,8 +7,12 @@ import os
 from argparse import Namespace
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from siamese.errors import UserError
+
+if TYPE_CHECKING:
+    from siamese.quantisation import Codes
 
 VARIABLE = "SIAMESE_SERVING"  # how worker processes get the settings
 TOKEN_VARIABLE = "SIAMESE_ADMIN_TOKEN"  # noqa: S105 (the name, not the token)
@@ -27,6 +31,7 @@ class Settings:
         checkpoint: File of the encoder; a new one in its place is taken up while serving.
         catalog: Folder or URI of the catalog.
         device: Where the encoder works.
+        codes: What a first pass looks at, see `siamese.finder.Finder`.
         isolation: File of the network that finds garments, `None` to look at whole photos.
         title: Heading of the page.
         captions: Attributes below each picture; by default the catalog's first three.
@@ -45,6 +50,7 @@ class Settings:
     checkpoint: str
     catalog: str
     device: str = "cpu"
+    codes: Codes = "none"
     isolation: str | None = None
     title: str = "Siamese"
     captions: tuple[str, ...] = ()
@@ -102,6 +108,7 @@ def settings_of(arguments: Namespace) -> Settings:
         checkpoint=os.path.abspath(arguments.checkpoint),
         catalog=arguments.catalog,
         device=arguments.device or "cpu",
+        codes=arguments.codes,
         isolation=arguments.isolation,
         title=arguments.title,
         captions=tuple(arguments.captions),

@@ -123,7 +123,9 @@ class Shop:
     def _opened(self, checkpoint: Checkpoint, stamp: Stamp) -> Goods:
         """Goods of the newest version."""
         place = _stamp(*self._place())
-        finder = Finder(checkpoint, Catalog.open(self._settings.catalog))
+        finder = Finder(
+            checkpoint, Catalog.open(self._settings.catalog), codes=self._settings.codes
+        )
         snapshot = finder.catalog.snapshot()
         return Goods(finder, snapshot, Columns(snapshot), (stamp, place))
 
