@@ -156,7 +156,8 @@ def search(arguments: Namespace) -> None:
 
 def evaluate(arguments: Namespace) -> None:
     """Report on a split of a manifest."""
-    from siamese.commands import distractors_of, evaluate
+    from siamese.evaluation_commands import distractors_of, evaluate
+    from siamese.listing import photos_in
 
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
     distractors: list[ListedPhoto] = []
@@ -165,7 +166,10 @@ def evaluate(arguments: Namespace) -> None:
         listed = listed_at(arguments.distractors)
         distractors = distractors_of(listed, sought, arguments.distractor_limit)
     checkpoint = checkpoint_of(arguments, many=True)
-    reports = evaluate(checkpoint, manifest, arguments.split, arguments.max_broken, distractors)
+    strangers = [] if arguments.strangers is None else photos_in(arguments.strangers)
+    reports = evaluate(
+        checkpoint, manifest, arguments.split, arguments.max_broken, distractors, strangers
+    )
     print(json.dumps(reports.as_dict(), indent=2) if arguments.json else reports)
 
 

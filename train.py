@@ -33,7 +33,8 @@ from siamese.callbacks import Speed
 from siamese.checkpoint import Checkpoint
 from siamese.cli import TrainingCLI, quieten, wandb_mode
 from siamese.errors import UserError
-from siamese.evaluation import Evaluation, evaluate, fit
+from siamese.evaluation import evaluate, fit
+from siamese.evaluation_report import Evaluation
 from siamese.module import SiameseModule
 from siamese.pair_score import Calibration
 from siamese.runs import Cost, Run, compare_runs, read_run

@@ -34,8 +34,9 @@ from datasets.manifest import read_manifest
 from infer import listed_at
 from siamese.boxes import boxes_of
 from siamese.checkpoint import Checkpoint, load_checkpoint
-from siamese.commands import distractors_of, embed_with_bar
+from siamese.commands import embed_with_bar
 from siamese.encoder import Encoder
+from siamese.evaluation_commands import distractors_of
 from siamese.pair_score import Calibration
 from siamese.quantisation import hamming, int8_codes, int8_cosines, sign_bits
 from siamese.reranking import expansion_scores, reciprocal_scores

@@ -203,6 +203,11 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--distractor-limit", type=positive, metavar="N", help="the first N of them by their ids"
     )
+    evaluate.add_argument(
+        "--strangers",
+        metavar="FOLDER",
+        help="photos of people who wear none of the products: is that seen?",
+    )
     evaluate.add_argument("--json", action="store_true")
     add_taste(search)
     add_tagger(commands, common)

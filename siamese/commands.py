@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from siamese.boxes import boxes_of
 from siamese.catalog import Catalog, CatalogError, Product
 from siamese.listing import ListedPhoto, photos_in
 from siamese.photos import PhotoError, PhotoSource
@@ -20,14 +19,10 @@ from siamese.preprocessing import Box
 from siamese.products import plain
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from siamese.checkpoint import Checkpoint
     from siamese.embedding import EmbeddedPhotos
-    from siamese.evaluation import Evaluation
     from siamese.finder import Finder, Ranking
     from siamese.garment_choice import GarmentChoice
-    from siamese.retrieval import Distractors
 
 LISTED_BROKEN = 20
 NUMBERS, TRUTH, TEXT = "double", "bool", "string"  # Arrow's names for the kinds of attributes
@@ -231,77 +226,3 @@ def photos_of(sources: Sequence[str]) -> list[str]:
     for source in sources:
         found += photos_in(source) if os.path.isdir(source) else [source]
     return found
-
-
-def evaluate(
-    checkpoint: Checkpoint,
-    manifest: pd.DataFrame,
-    split: str,
-    max_broken: float = 0.01,
-    distractors: Sequence[ListedPhoto] = (),
-) -> Evaluation:
-    """All reports of one split of a manifest, with a line more where there are distractors.
-
-    Raises:
-        CatalogError: The split is empty, or too many photos are broken.
-    """
-    from siamese.evaluation import evaluate as reports
-
-    frame = manifest[manifest["split"] == split].reset_index(drop=True)
-    if frame.empty:
-        raise CatalogError(f"the manifest has no rows of split {split!r}")
-    embedded = embed_with_bar(checkpoint, frame["path"].tolist(), boxes_of(frame))
-    if len(embedded.broken) > max_broken * len(frame):
-        raise CatalogError(
-            f"{len(embedded.broken)} of {len(frame)} photos cannot be used, more than "
-            f"--max-broken {max_broken:g}; the first is {next(iter(embedded.broken.values()))}"
-        )
-    report_broken(list(embedded.broken.values()))
-    usable = frame.iloc[embedded.usable].reset_index(drop=True)
-    return reports(
-        embedded.embeddings,
-        usable,
-        checkpoint.calibration,
-        distractors=_embedded_distractors(checkpoint, distractors, max_broken),
-    )
-
-
-def distractors_of(
-    photos: Sequence[ListedPhoto], sought: Collection[str], limit: int | None = None
-) -> list[ListedPhoto]:
-    """Photos of products that nobody is looking for.
-
-    Args:
-        photos: Of any products.
-        sought: Paths of the photos that are evaluated; a product that has one is left out.
-        limit: At most so many products, in order of their ids.
-
-    Raises:
-        CatalogError: No product is left.
-    """
-    asked = {photo.product_id for photo in photos if photo.path in sought}
-    ids = sorted({photo.product_id for photo in photos} - asked)
-    if not ids:
-        raise CatalogError(
-            "--distractors: all of its products are among those evaluated; name other photos"
-        )
-    kept = set(ids[:limit])
-    return [photo for photo in photos if photo.product_id in kept]
-
-
-def _embedded_distractors(
-    checkpoint: Checkpoint, photos: Sequence[ListedPhoto], max_broken: float
-) -> Distractors | None:
-    """The distractors' embeddings; `None` where there are none."""
-    import torch
-
-    from siamese.retrieval import Distractors
-
-    products = embedded_products(checkpoint, photos, max_broken)
-    if not products:
-        return None
-    counts = torch.tensor([len(product.paths) for product in products])
-    return Distractors(
-        torch.cat([torch.from_numpy(product.embeddings) for product in products]),
-        torch.arange(len(products)).repeat_interleave(counts),
-    )

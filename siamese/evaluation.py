@@ -5,159 +5,29 @@ Shapes: R photos, D embedding size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
-
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from siamese.errors import UserError
+from siamese.evaluation_report import Evaluation
 from siamese.open_set import (
     OpenSetReport,
     ask,
+    ask_strangers,
     fit_among,
     fit_catalog_threshold,
     report_open_set,
 )
 from siamese.pair_score import Calibration, fit_calibration
-from siamese.retrieval import TOP, Distractors, RetrievalReport, measure, measure_drawn
+from siamese.retrieval import Distractors, RetrievalReport, measure, measure_drawn
 from siamese.verification import Pairs, VerificationReport, draw_pairs, verify
 
-Report = TypeVar("Report")
 CATALOG_SIZES = (50, 300)
 PAIRS_PER_PRODUCT = 10
 CATEGORY = "category"  # column whose equal values make a negative pair hard
 TWINS = "twin_group"  # column that marks products nobody could tell apart
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The reports of one encoder on one split, by the name of their line."""
-
-    verification: dict[str, VerificationReport]
-    retrieval: dict[str, RetrievalReport]
-    open_set: OpenSetReport | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "verification": {name: r.as_dict() for name, r in self.verification.items()},
-            "retrieval": {name: r.as_dict() for name, r in self.retrieval.items()},
-            "open_set": self.open_set and self.open_set.as_dict(),
-        }
-
-    def __str__(self) -> str:
-        return side_by_side({"": self})
-
-
-def from_dict(values: dict[str, Any]) -> Evaluation:
-    """What `Evaluation.as_dict` gave, read back from JSON."""
-    rankings = {}
-    for name, row in values["retrieval"].items():
-        kept = {f.name: row[f.name] for f in fields(RetrievalReport) if f.name in row}
-        rankings[name] = RetrievalReport(**kept, top={k: row[f"top_{k}"] for k in TOP})
-    pairs = {name: VerificationReport(**row) for name, row in values["verification"].items()}
-    open_set = values["open_set"] and OpenSetReport(**values["open_set"])
-    return Evaluation(pairs, rankings, open_set)
-
-
-def side_by_side(evaluations: dict[str, Evaluation]) -> str:
-    """The reports as text tables; each line of a report with every recipe under the other.
-
-    Args:
-        evaluations: By the name of the recipe; a single nameless one gets no such column.
-    """
-    pairs = [
-        {
-            "pairs": line,
-            "recipe": recipe,
-            "count": report.pairs,
-            "accuracy": f"{report.accuracy:.3f}",
-            "precision": f"{report.precision:.3f}",
-            "recall": f"{report.recall:.3f}",
-            "F1": f"{report.f1:.3f}",
-            "AUC": f"{report.auc:.3f}",
-            "calibration error": f"{report.calibration_error:.3f}",
-            "[[TN, FP], [FN, TP]]": f"[[{report.true_negatives}, {report.false_positives}], "
-            f"[{report.false_negatives}, {report.true_positives}]]",
-        }
-        for line, recipe, report in _lines({n: e.verification for n, e in evaluations.items()})
-    ]
-    rankings = [
-        {
-            "catalog": line,
-            "recipe": recipe,
-            "products": report.catalog_size,
-            **{f"top-{k} [95 %]": _with_interval(report, k) for k in TOP},
-            "chance 1/5/10/20": "/".join(_short(report.chance(k)) for k in TOP),
-            "MRR": f"{report.mean_reciprocal_rank:.3f}",
-            "mAP": f"{report.mean_average_precision:.3f}",
-        }
-        for line, recipe, report in _lines({n: e.retrieval for n, e in evaluations.items()})
-    ]
-    titles = {
-        "Verification: is the person wearing this product?": pairs,
-        "Retrieval: is the right product among the first k?": rankings,
-        "Open set: is the product in the catalog at all, where half of them are not?": [
-            _open_set_row(recipe, evaluation.open_set)
-            for recipe, evaluation in evaluations.items()
-            if evaluation.open_set
-        ],
-    }
-    hidden = [] if any(evaluations) else ["recipe"]
-    return "\n\n".join(
-        f"{title}\n{_text_of(pd.DataFrame(rows).drop(columns=hidden))}"
-        for title, rows in titles.items()
-        if rows
-    )
-
-
-def _open_set_row(recipe: str, report: OpenSetReport) -> dict[str, object]:
-    """A line of the open set's table."""
-    return {
-        "products": report.catalog_size,
-        "recipe": recipe,
-        "queries": report.queries,
-        "AUROC": f"{report.auroc:.3f}",
-        "accuracy at fitted threshold": f"{report.accuracy:.3f}",
-        "calibration error": f"{report.calibration_error:.3f}",
-        "of the first match": f"{report.best_calibration_error:.3f}",
-    }
-
-
-def _text_of(table: pd.DataFrame) -> str:
-    """Lines of equal length: names at the left and each said once, figures at the right."""
-    table = table.astype(str)
-    table.iloc[:, 0] = table.iloc[:, 0].mask(table.iloc[:, 0].duplicated(), "")
-    columns = []
-    for name, cells in table.items():
-        column = [str(name), *cells]
-        width = max(map(len, column))
-        named = name in ("pairs", "catalog", "recipe")
-        columns.append([c.ljust(width) if named else c.rjust(width) for c in column])
-    return "\n".join("  ".join(line) for line in zip(*columns, strict=True))
-
-
-def _lines(reports: dict[str, dict[str, Report]]) -> Iterator[tuple[str, str, Report]]:
-    """(line, recipe, report), line by line."""
-    lines = dict.fromkeys(line for of_recipe in reports.values() for line in of_recipe)
-    for line in lines:
-        for recipe, of_recipe in reports.items():
-            if line in of_recipe:
-                yield line, recipe, of_recipe[line]
-
-
-def _with_interval(report: RetrievalReport, k: int) -> str:
-    low, high = report.interval(k)
-    return f"{report.top[k]:.3f} [{_short(low)}, {_short(high)}]"
-
-
-def _short(share: float) -> str:
-    """Two digits, three for the small shares of chance."""
-    return f"{share:.3f}" if 0 < share < 0.01 else f"{share:.2f}"
 
 
 def fit(
@@ -189,12 +59,13 @@ def evaluate(
     draws: int = 20,
     seed: int = 0,
     distractors: Distractors | None = None,
+    strangers: Tensor | None = None,
 ) -> Evaluation:
-    """The reports of one split: experiments 1 and 2 of SYSTEMS 1, and an open set.
+    """The reports of one split: experiments 1 and 2 of SYSTEMS 1, and open sets.
 
     A column `category` adds hard pairs (negatives of the same category); a column `twin_group`
-    adds a ranking with one product per group. Products that nobody wears are in no drawn catalog;
-    a line of their own ranks them along with all others.
+    adds a ranking and an open set with one product per group. Products that nobody wears are in
+    no drawn catalog; a line of their own ranks them along with all others.
 
     Args:
         embedding: Unit embeddings, float32 (R, D).
@@ -204,6 +75,8 @@ def evaluate(
         seed: Of pairs and galleries.
         distractors: Products of elsewhere; a line of its own ranks them along with all that
             somebody wears. Of equal cosines theirs come first, so they are never flattering.
+        strangers: Unit embeddings, float32 (S, D), of people who wear none of the products; an
+            open set of their own.
 
     Raises:
         UserError: Fewer than two products have photos of both kinds, or embeddings are not finite.
@@ -226,8 +99,9 @@ def evaluate(
         for size in sizes
     }
     retrieval["all"] = _rank(embedding, frame, np.unique(product), len(both), draws, seed)
+    single = None
     if TWINS in frame and frame[TWINS].notna().any():
-        kept = _one_of_each_group(frame, both)
+        single = kept = _one_of_each_group(frame, both)
         retrieval["all, no twins"] = _rank(embedding, frame, kept, len(kept), draws, seed)
     if len(np.unique(product[~is_person])) > len(both):
         number = torch.from_numpy(product)
@@ -238,11 +112,45 @@ def evaluate(
         retrieval[f"{len(both)} + {len(distractors)} distractors"] = _rank(
             embedding, frame, both, len(both), draws, seed, distractors
         )
-    open_set = None
-    if len(both) > 1:
-        answers = ask(embedding, product, is_person, calibration, draws, seed)
-        open_set = report_open_set(answers, calibration, draws)
+    open_set = _open_sets(embedding, frame, calibration, draws, seed, single, strangers)
     return Evaluation(verification, retrieval, open_set)
+
+
+def _open_sets(
+    embedding: Tensor,
+    frame: pd.DataFrame,
+    calibration: Calibration,
+    draws: int,
+    seed: int,
+    single: np.ndarray | None,
+    strangers: Tensor | None,
+) -> dict[str, OpenSetReport]:
+    """The lines of the open sets' table.
+
+    single: One product of each group of twins: where a product is missing and its twin is not,
+        nobody could say so.
+    """
+    product, is_person = codes(frame)
+    answers = {}
+    if len(np.intersect1d(product[is_person], product[~is_person])) > 1:
+        answers["half of the products"] = ask(
+            embedding, product, is_person, calibration, draws, seed
+        )
+    if single is not None and len(single) > 1:
+        kept = np.isin(product, single)
+        answers["half, no twins"] = ask(
+            embedding[torch.from_numpy(kept)],
+            product[kept],
+            is_person[kept],
+            calibration,
+            draws,
+            seed,
+        )
+    if strangers is not None:
+        answers[f"what {len(strangers)} strangers wear"] = ask_strangers(
+            embedding, product, is_person, strangers, calibration, draws, seed
+        )
+    return {line: report_open_set(found, calibration, draws) for line, found in answers.items()}
 
 
 def _hard_pairs(frame: pd.DataFrame, seed: int) -> Pairs | None:

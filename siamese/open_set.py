@@ -1,12 +1,13 @@
-"""Is the product in the catalog at all? Half of the queries' products are taken out.
+"""Is the product in the catalog at all? Half of the queries' products are taken out, or half of
+the queries are of strangers.
 
-Shapes: Q queries, M gallery photos, N catalog products, D embedding size.
+Shapes: Q queries, S photos of strangers, M gallery photos, N catalog products, D embedding size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,8 +26,8 @@ class OpenSetReport:
 
     Args:
         queries: Person photos asked, over all draws.
-        catalog_size: Products in each draw's catalog; as many are missing.
-        draws: Random halves.
+        catalog_size: Products in each draw's catalog.
+        draws: Random halves of the products, or of queries.
         auroc: Of the probability that the product is in the catalog, against the truth.
         accuracy: Of saying so from the fitted threshold on.
         calibration_error: Expected calibration error of that probability (Guo et al. 2017,
@@ -84,9 +85,52 @@ def ask(
         draws: Random halves, each with photos drawn anew.
         seed: Of the draws.
     """
+    return _answers(_asked(embedding, product, is_person, draws, seed), calibration)
+
+
+def ask_strangers(
+    embedding: Tensor,
+    product: np.ndarray,
+    is_person: np.ndarray,
+    strangers: Tensor,
+    calibration: Calibration,
+    draws: int = 20,
+    seed: int = 0,
+) -> Answers:
+    """The catalog of all products, asked by their wearers and by as many who wear none of them.
+
+    Args:
+        embedding, product, is_person, calibration: As in `ask`.
+        strangers: Unit embeddings of photos of people, float32 (S, D), S at least 1.
+        draws: Of min(own photos, S) photos of both kinds, so that the odds are even.
+        seed: Of the draws.
+    """
+    random = np.random.default_rng(seed)
+    products, number = np.unique(product[~is_person], return_inverse=True)
+    own = np.flatnonzero(is_person & np.isin(product, products))
+    right = torch.from_numpy(np.searchsorted(products, product[own]))
+    queries = torch.cat([embedding[own], strangers])
+    cosine = queries @ embedding[~is_person].T
+    scores = product_scores(cosine, torch.from_numpy(number), len(products))
+    right = torch.cat([right, torch.full((len(strangers),), -1)])
+    count = min(len(own), len(strangers))
+    places = [
+        np.concatenate(
+            [
+                random.permutation(len(own))[:count],
+                len(own) + random.permutation(len(strangers))[:count],
+            ]
+        )
+        for _ in range(draws)
+    ]
+    return _answers(((scores[place], right[place]) for place in places), calibration)
+
+
+def _answers(asked: Iterable[tuple[Tensor, Tensor]], calibration: Calibration) -> Answers:
+    """Of draws as `_asked` gives them, together."""
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     size = 0
-    for scores, right in _asked(embedding, product, is_person, draws, seed):
+    for scores, right in asked:
         size = scores.shape[1]
         among = calibration.among(scores)
         best, place = among[:, :-1].max(dim=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from siamese.evaluation import Evaluation, from_dict, side_by_side
+from siamese.evaluation_report import Evaluation, from_dict, side_by_side
 from siamese.files import replacing
 
 TARGET = "validation/mean_reciprocal_rank"

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from siamese.errors import UserError
-from siamese.evaluation import Evaluation, codes, evaluate, fit, from_dict, side_by_side
+from siamese.evaluation import codes, evaluate, fit
+from siamese.evaluation_report import Evaluation, from_dict, side_by_side
 from siamese.pair_score import Calibration
 from siamese.retrieval import TOP, Distractors
 
@@ -195,6 +196,23 @@ def test_distractors_are_ranked_in_a_line_of_their_own_and_win_ties(persons: int
     assert line.mean_reciprocal_rank == pytest.approx((45 + 15 / 2) / 60)
 
 
+def test_open_sets_have_a_line_without_twins_and_one_of_strangers() -> None:
+    """Where a product is missing and its twin is not, the answer is wrong; not so without twins."""
+    frame = manifest(40, 1)
+    product, _ = codes(frame)
+    frame["twin_group"] = (product // 2).astype(str)
+    embedding = torch.eye(41)[torch.from_numpy(product // 2)]
+    strangers = torch.eye(41)[20:30]
+    lines = evaluate(embedding, frame, SURE, strangers=strangers).open_set
+    assert list(lines) == ["half of the products", "half, no twins", "what 10 strangers wear"]
+    assert [report.catalog_size for report in lines.values()] == [20, 10, 40]
+    assert lines["half of the products"].auroc < 0.9
+    assert lines["half, no twins"].auroc == lines["what 10 strangers wear"].auroc == 1.0
+    assert list(evaluate(perfect(manifest(9, 1)), manifest(9, 1), SURE).open_set) == [
+        "half of the products"
+    ]
+
+
 def test_the_result_depends_on_the_seed_alone() -> None:
     frame = manifest(60, 3)
     first, again = (evaluate(shuffled(frame), frame, SURE, seed=1) for _ in range(2))
@@ -221,7 +239,7 @@ def test_a_report_survives_json(small: Evaluation) -> None:
 
 def test_the_text_is_a_table_with_a_line_for_each_report(small: Evaluation) -> None:
     text = str(small)
-    for name in (*small.verification, *small.retrieval):
+    for name in (*small.verification, *small.retrieval, *small.open_set):
         assert name in text
     assert "recipe" not in text
     for table in text.split("\n\n"):

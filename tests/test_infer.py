@@ -311,6 +311,22 @@ def test_distractors_may_be_a_manifest_and_are_never_what_is_asked_for(
     assert "all of its products are among those evaluated" in refused.err
 
 
+def test_strangers_may_ask_a_catalog(run: Run, shop: Path, tmp_path: Path, bad_photo: Path) -> None:
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    for stem in STEMS[4:6]:
+        shutil.copy(shop / "photos" / f"{stem}.png", strangers)
+    worn = worn_manifest(tmp_path, shop, STEMS[:3])
+    lines = run("evaluate", worn, "--strangers", strangers, "--json").json["open_set"]
+    assert list(lines) == ["half of the products", "what 2 strangers wear"]
+    assert lines["what 2 strangers wear"]["queries"] == 2 * 2 * 20
+    shutil.copy(bad_photo, strangers)
+    refused = run("evaluate", worn, "--strangers", strangers)
+    assert refused.code == 1
+    assert refused.err.count("\n") == 1
+    assert "1 of 3 photos cannot be used, more than --max-broken" in refused.err
+
+
 def test_evaluation_refuses_a_table_that_training_would_refuse(
     run: Run, shop: Path, tmp_path: Path
 ) -> None:
@@ -473,6 +489,8 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         ),
         (1, "/missing: no such file", ["evaluate", sound, "--distractors", "/missing"]),
         (1, "no photo in this folder", ["evaluate", sound, "--distractors", empty]),
+        (1, "no photo in this folder", ["evaluate", sound, "--strangers", empty]),
+        (1, "/missing: no such folder", ["evaluate", sound, "--strangers", "/missing"]),
         (2, "goes with --distractors", ["evaluate", "m.csv", "--distractor-limit", "3"]),
         (2, "is no whole number", ["evaluate", "m.csv", "--distractor-limit", "0"]),
         (2, "--attributes goes with --photos", ["index", "m.csv", "--attributes", "a.csv"]),

@@ -11,6 +11,7 @@ import torch
 from siamese.open_set import (
     Answers,
     ask,
+    ask_strangers,
     fit_among,
     fit_catalog_threshold,
     report_open_set,
@@ -114,3 +115,35 @@ def test_the_threshold_parts_the_answers_it_was_fitted_on() -> None:
     assert fit_catalog_threshold(answers, Calibration()).catalog_threshold == pytest.approx(0.4)
     only = Answers(present, truth | True, present, truth, 2)
     assert fit_catalog_threshold(only, Calibration()) == Calibration()
+
+
+def test_strangers_and_own_people_are_asked_in_equal_numbers() -> None:
+    """5 products with two wearers each; 4 strangers look like nothing, so all is told apart."""
+    embedding = torch.eye(9)[[0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]]
+    product = np.repeat(np.arange(5), 3)
+    is_person = np.tile([False, True, True], 5)
+    calibration = Calibration(scale=20.0, bias=-10.0)
+    strangers = torch.eye(9)[5:]
+    answers = ask_strangers(embedding, product, is_person, strangers, calibration, draws=3)
+    assert answers.catalog_size == 5
+    assert answers.is_present.tolist() == ([True] * 4 + [False] * 4) * 3
+    assert answers.is_right.tolist() == answers.is_present.tolist()
+    report = report_open_set(answers, calibration, draws=3)
+    assert (report.queries, report.auroc) == (24, 1.0)
+
+
+def test_a_stranger_in_a_product_of_the_catalog_cannot_be_told_from_its_wearers() -> None:
+    embedding = torch.eye(4)[[0, 0, 1, 1]]
+    product, is_person = np.array([0, 0, 1, 1]), np.array([False, True, False, True])
+    calibration = Calibration(scale=20.0, bias=-10.0)
+    answers = ask_strangers(embedding, product, is_person, torch.eye(4)[:2], calibration)
+    assert report_open_set(answers, calibration, draws=20).auroc == 0.5
+
+
+def test_a_person_of_a_product_that_the_catalog_lacks_is_nobodys_customer() -> None:
+    """Rows without a product photo ask nothing."""
+    embedding = torch.eye(4)[[0, 0, 1, 2]]
+    product, is_person = np.array([3, 3, 4, 1]), np.array([False, True, False, True])
+    answers = ask_strangers(embedding, product, is_person, torch.eye(4)[3:], Calibration(), 1)
+    assert answers.is_present.tolist() == [True, False]
+    assert answers.is_right.tolist() == [True, False]

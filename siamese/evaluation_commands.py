@@ -1,0 +1,130 @@
+"""`infer.py evaluate` once its arguments are parsed; progress and warnings go to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from siamese.boxes import boxes_of
+from siamese.catalog import CatalogError
+from siamese.commands import embed_with_bar, embedded_products, report_broken
+from siamese.listing import ListedPhoto
+from siamese.photos import PhotoSource
+from siamese.preprocessing import Box
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from siamese.checkpoint import Checkpoint
+    from siamese.embedding import EmbeddedPhotos
+    from siamese.evaluation_report import Evaluation
+    from siamese.retrieval import Distractors
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    manifest: pd.DataFrame,
+    split: str,
+    max_broken: float = 0.01,
+    distractors: Sequence[ListedPhoto] = (),
+    strangers: Sequence[str] = (),
+) -> Evaluation:
+    """All reports of one split of a manifest, with lines more for distractors and strangers.
+
+    Args:
+        checkpoint: The encoder.
+        manifest: Of any splits.
+        split: To report on.
+        max_broken: The share of photos that may be left out because they cannot be used.
+        distractors: Photos of products that nobody is looking for.
+        strangers: Photos of people who wear none of the products.
+
+    Raises:
+        CatalogError: The split is empty, or too many photos are broken.
+    """
+    from siamese.evaluation import evaluate as reports
+
+    frame = manifest[manifest["split"] == split].reset_index(drop=True)
+    if frame.empty:
+        raise CatalogError(f"the manifest has no rows of split {split!r}")
+    embedded = _embedded(checkpoint, frame["path"].tolist(), boxes_of(frame), max_broken)
+    usable = frame.iloc[embedded.usable].reset_index(drop=True)
+    return reports(
+        embedded.embeddings,
+        usable,
+        checkpoint.calibration,
+        distractors=_embedded_distractors(checkpoint, distractors, max_broken),
+        strangers=_embedded_strangers(checkpoint, strangers, max_broken),
+    )
+
+
+def _embedded(
+    checkpoint: Checkpoint,
+    photos: Sequence[PhotoSource],
+    boxes: Sequence[Box | None],
+    max_broken: float,
+) -> EmbeddedPhotos:
+    """Photos to report on; broken ones are named on stderr.
+
+    Raises:
+        CatalogError: More than that share cannot be used.
+    """
+    embedded = embed_with_bar(checkpoint, photos, boxes)
+    if len(embedded.broken) > max_broken * len(photos):
+        raise CatalogError(
+            f"{len(embedded.broken)} of {len(photos)} photos cannot be used, more than "
+            f"--max-broken {max_broken:g}; the first is {next(iter(embedded.broken.values()))}"
+        )
+    report_broken(list(embedded.broken.values()))
+    return embedded
+
+
+def _embedded_strangers(
+    checkpoint: Checkpoint, photos: Sequence[str], max_broken: float
+) -> Tensor | None:
+    """The strangers' embeddings; `None` where there are none."""
+    if not photos:
+        return None
+    return _embedded(checkpoint, photos, [None] * len(photos), max_broken).embeddings
+
+
+def distractors_of(
+    photos: Sequence[ListedPhoto], sought: Collection[str], limit: int | None = None
+) -> list[ListedPhoto]:
+    """Photos of products that nobody is looking for.
+
+    Args:
+        photos: Of any products.
+        sought: Paths of the photos that are evaluated; a product that has one is left out.
+        limit: At most so many products, in order of their ids.
+
+    Raises:
+        CatalogError: No product is left.
+    """
+    asked = {photo.product_id for photo in photos if photo.path in sought}
+    ids = sorted({photo.product_id for photo in photos} - asked)
+    if not ids:
+        raise CatalogError(
+            "--distractors: all of its products are among those evaluated; name other photos"
+        )
+    kept = set(ids[:limit])
+    return [photo for photo in photos if photo.product_id in kept]
+
+
+def _embedded_distractors(
+    checkpoint: Checkpoint, photos: Sequence[ListedPhoto], max_broken: float
+) -> Distractors | None:
+    """The distractors' embeddings; `None` where there are none."""
+    import torch
+
+    from siamese.retrieval import Distractors
+
+    products = embedded_products(checkpoint, photos, max_broken)
+    if not products:
+        return None
+    counts = torch.tensor([len(product.paths) for product in products])
+    return Distractors(
+        torch.cat([torch.from_numpy(product.embeddings) for product in products]),
+        torch.arange(len(products)).repeat_interleave(counts),
+    )
