@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -27,11 +28,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.street import StreetPhoto, read_street, split_street
 from datasets.street_views import StreetViews
+from siamese.checkpoint import load_checkpoint
 from siamese.cli import quieten
 from siamese.errors import UserError
-from siamese.isolation import Isolation, load_isolation
+from siamese.isolation import SEEN, Isolation, load_isolation
 from siamese.runtime import keep_freed_memory
-from siamese.segmentation import GARMENTS, GROUPS, SegmentationConfig, SegmentationNetwork
+from siamese.segmentation import (
+    GARMENTS,
+    GROUPS,
+    SegmentationConfig,
+    SegmentationNetwork,
+    network_of,
+)
 
 BATCH = 16
 AVERAGED = 0.1  # share of the training that the averaged weights look back on
@@ -197,6 +205,22 @@ def table_of(figures: dict[str, float]) -> str:
     return "\n".join(rows)
 
 
+def start_of(arguments: argparse.Namespace) -> Isolation | None:
+    """What the training begins with, `None` for a new network.
+
+    Raises:
+        UserError: The file named cannot be used.
+    """
+    if arguments.start is not None:
+        return load_isolation(arguments.start)
+    if arguments.encoder is None:
+        return None
+    known = load_checkpoint(arguments.encoder)
+    colours = known.preprocessing
+    seen = replace(SEEN, mean=colours.mean, std=colours.std)
+    return Isolation(network_of(known.encoder), seen)
+
+
 def main(words: Sequence[str]) -> int:
     """Command line: train, measure, save."""
     parser = argparse.ArgumentParser(prog="datasets.isolation_training", description=__doc__)
@@ -206,7 +230,12 @@ def main(words: Sequence[str]) -> int:
         "--epochs", type=int, default=EPOCHS, help="0 with --start: measure that file only"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the training; the split is fixed")
-    parser.add_argument("--start", help="a file of this program to train further, same split")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--start", help="a file of this program to train further, same split")
+    start.add_argument(
+        "--encoder",
+        help="model.safetensors of a training: the network begins with what its small_resnet knows",
+    )
     arguments = parser.parse_args(words)
     if arguments.epochs < (1 if arguments.start is None else 0):
         parser.error("--epochs must be at least 1, or 0 with --start")
@@ -215,8 +244,7 @@ def main(words: Sequence[str]) -> int:
     started = time.perf_counter()
     try:
         parts = split_street(read_street(arguments.folder), **HELD_OUT)
-        start = None if arguments.start is None else load_isolation(arguments.start)
-        isolation = train(parts, arguments.epochs, arguments.seed, start)
+        isolation = train(parts, arguments.epochs, arguments.seed, start_of(arguments))
         isolation.trained_on = f"{len(parts['train'])} photos of {arguments.folder}"
         for part in HELD_OUT:
             measured = figures_of(isolation, parts[part])

@@ -30,6 +30,7 @@ CHOICES = ("upper", "lower", "full", "shoes", "bag", LARGEST)
 FINEST = 512  # longest side, in pixels, of the grid that labels are decided on
 SMALLEST_SHARE = 0.001  # of the photo; less is no garment
 SMALLEST_PIECE = 0.1  # of a group's largest piece; less is a mistake
+SEEN = Preprocessing(192, 128, "stretch")  # how training views are shown
 MARGIN = 0.06  # of the box's longer side
 
 
@@ -69,7 +70,7 @@ class Isolation:
     """
 
     network: SegmentationNetwork
-    preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(192, 128, "stretch"))
+    preprocessing: Preprocessing = SEEN
     trained_on: str = ""
     figures: dict[str, float] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from siamese.encoder import ResidualBlock
+from siamese.encoder import Encoder, ResidualBlock
 from siamese.errors import UserError
 
 BACKGROUND, SKIN, HAIR = "background", "skin", "hair"
@@ -92,3 +92,27 @@ class SegmentationNetwork(nn.Module):
             features = self.up[level](maps[level] + wider)
         logits: Tensor = self.classify(features)
         return logits
+
+
+def network_of(encoder: Encoder) -> SegmentationNetwork:
+    """A network whose way down is what an encoder has learned; the way up is untrained.
+
+    Raises:
+        UserError: The encoder's backbone is not `small_resnet`.
+    """
+    config = encoder.config
+    if config.backbone != "small_resnet":
+        raise UserError(
+            f"segmentation starts from an encoder with the backbone small_resnet, not "
+            f"{config.backbone}"
+        )
+    depths = (config.depth,) * len(config.widths)
+    network = SegmentationNetwork(SegmentationConfig(tuple(config.widths), depths))
+    assert isinstance(encoder.backbone, nn.Sequential)
+    trunk = encoder.backbone[0]
+    assert isinstance(trunk, nn.Sequential)
+    blocks = [block for stage in network.down for block in stage.children()]
+    stem = list(network.stem)
+    for own, learned in zip([*stem, *blocks], trunk, strict=True):
+        own.load_state_dict(learned.state_dict())
+    return network

@@ -19,8 +19,12 @@ from datasets.isolation_training import (
 )
 from datasets.street import StreetPhoto, read_street, split_street
 from datasets.street_views import StreetViews
+from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.encoder import Encoder, EncoderConfig
 from siamese.isolation import load_isolation
-from siamese.segmentation import GARMENTS, GROUPS
+from siamese.pair_score import Calibration
+from siamese.preprocessing import Preprocessing
+from siamese.segmentation import GARMENTS, GROUPS, SegmentationConfig, network_of
 
 
 def test_intersection_over_union_is_that_of_sets_of_pixels() -> None:
@@ -141,3 +145,54 @@ def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     message = capsys.readouterr().err
     assert message.startswith("datasets.isolation_training: ")
     assert message.count("\n") == 1
+
+
+def saved_encoder(path: Path, **config: object) -> Path:
+    """A small encoder with random weights and colours of its own."""
+    settings = {"widths": (8, 12), "depth": 2, "embedding_size": 8} | config
+    encoder = Encoder(EncoderConfig(**settings), 64, 48)  # type: ignore[arg-type]
+    for statistics in (b for name, b in encoder.named_buffers() if b.is_floating_point()):
+        statistics.uniform_(0.5, 1.5)
+    seen = Preprocessing(64, 48, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    Checkpoint(encoder.eval(), seen, Calibration(), "nothing").save(path)
+    return path
+
+
+def test_a_network_that_starts_from_an_encoder_sees_what_it_sees(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = load_checkpoint(saved_encoder(tmp_path / "m.safetensors")).encoder.eval()
+    network = network_of(encoder).eval()
+    assert network.config == SegmentationConfig((8, 12), (2, 2))
+    photos = torch.randn(2, 3, 64, 48)
+    features = network.stem(photos)
+    for stage in network.down:
+        features = stage(features)
+    assert isinstance(encoder.backbone, torch.nn.Sequential)
+    torch.testing.assert_close(features, encoder.backbone[0](photos))
+    assert network(photos).shape == (2, len(GROUPS), 32, 24)
+
+
+def test_the_command_starts_from_an_encoder_and_refuses_another_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(isolation_training, "HELD_OUT", {"validation": 1, "test": 1})
+    folder, out = write_street(tmp_path / "street"), tmp_path / "isolation.safetensors"
+    encoder = saved_encoder(tmp_path / "m.safetensors")
+    words = ["--folder", str(folder), "--out", str(out), "--epochs", "1", "--encoder"]
+    assert isolation_training.main([*words, str(encoder)]) == 0
+    isolation = load_isolation(out)
+    assert isolation.network.config == SegmentationConfig((8, 12), (2, 2))
+    assert isolation.preprocessing == Preprocessing(
+        192, 128, "stretch", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    )
+    histogram = tmp_path / "histogram.safetensors"
+    saved_encoder(histogram, backbone="colour_histogram", embedding_size=512)
+    capsys.readouterr()
+    for wrong, said in (
+        (histogram, "the backbone small_resnet, not colour_histogram"),
+        (tmp_path / "none", "no such checkpoint"),
+    ):
+        assert isolation_training.main([*words, str(wrong)]) == 1
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
