@@ -19,6 +19,7 @@ from datasets.lookbook import read_lookbook
 from datasets.manifest import ManifestError, read_manifest
 from datasets.pairs_csv import read_pairs_csv
 from datasets.rendered import write_rendered_dataset
+from datasets.rendered_photos import Style
 from datasets.street2shop import read_street2shop
 
 
@@ -31,6 +32,7 @@ def read_rendered(
     test: int = 300,
     seed: int = 0,
     workers: int = 2,
+    style: Style = "demo",
 ) -> pd.DataFrame:
     """Manifest of the demo data set, which is drawn into `folder` first unless it is there.
 
@@ -42,13 +44,14 @@ def read_rendered(
         test: Products of the test split.
         seed: Of the drawing and of the split.
         workers: Processes that draw.
+        style: `shop` for mostly plain tops, most of them worn in a studio.
 
     Raises:
         ManifestError: The folder holds a set drawn with other arguments, or these cannot be drawn.
     """
     low, high = (person_photos,) * 2 if isinstance(person_photos, int) else person_photos
     try:
-        write_rendered_dataset(folder, products, (low, high), seed, workers)
+        write_rendered_dataset(folder, products, (low, high), seed, workers, style)
     except ValueError as error:
         raise ManifestError(str(error)) from error
     return read_lookbook(

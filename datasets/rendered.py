@@ -14,7 +14,7 @@ import numpy as np
 
 from datasets.drawing import as_jpeg, run_tasks, write_atomically
 from datasets.rendered_brushes import Image
-from datasets.rendered_photos import draw_person_photo, draw_product_photo
+from datasets.rendered_photos import STYLES, Style, draw_person_photo, draw_product_photo
 
 __all__ = ["draw_person_photo", "draw_product_photo", "draw_sheet", "write_rendered_dataset"]
 
@@ -29,33 +29,39 @@ def write_rendered_dataset(
     person_photos: int | tuple[int, int] = 5,
     seed: int = 0,
     workers: int = 2,
+    style: Style = "demo",
 ) -> Path:
     """Draws the data set into `folder` and returns the folder.
 
     person_photos: photos of people per product, or a (low, high) range drawn per product.
+    style: "shop" for mostly plain tops, most of them worn in a studio; see `rendered_shop`.
     A finished folder with the same parameters is left as it is; an interrupted one is completed.
     Raises ValueError for impossible parameters or a folder drawn with other ones; OSError (disk
     full, no permission) passes through and leaves no half-written photo under its final name.
     """
     low, high = (person_photos,) * 2 if isinstance(person_photos, int) else person_photos
+    if style not in STYLES:
+        raise ValueError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
     if products < 1 or workers < 1 or seed < 0 or not 1 <= low <= high < PHOTOS_PER_PRODUCT:
         raise ValueError(
             f"cannot draw products={products}, person_photos={person_photos}, seed={seed}, "
             f"workers={workers}: products and workers must be at least 1, seed at least 0, "
             f"person_photos 1 to {PHOTOS_PER_PRODUCT - 1}"
         )
-    parameters = {
+    parameters: dict[str, object] = {
         "renderer": RENDERER_VERSION,
         "products": products,
         "person_photos": [low, high],
         "seed": seed,
     }
+    if style != "demo":
+        parameters["style"] = style
     folder = Path(folder)
     if _is_finished(folder, parameters):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / STARTED, json.dumps(parameters, indent=1).encode())
-    tasks = zip(repeat(folder), range(products), repeat((low, high)), repeat(seed))
+    tasks = zip(repeat(folder), range(products), repeat((low, high)), repeat(seed), repeat(style))
     run_tasks(_draw_product, list(tasks), workers, "drawing products")
     os.replace(folder / STARTED, folder / FINISHED)
     return folder
@@ -88,16 +94,18 @@ def _read_marker(marker: Path) -> object:
         raise ValueError(f"{marker} is damaged ({error}): delete it and {marker.parent}") from error
 
 
-def _draw_product(task: tuple[Path, int, tuple[int, int], int]) -> None:
+def _draw_product(task: tuple[Path, int, tuple[int, int], int, Style]) -> None:
     """Draws the photos of one product that are still missing."""
-    folder, product, (low, high), seed = task
+    folder, product, (low, high), seed, style = task
     count = int(np.random.default_rng([seed, product, 4]).integers(low, high + 1))
     for photo in range(count + 1):
         path = folder / photo_name(product, photo)
         if path.exists():
             continue
         image = (
-            draw_person_photo(product, photo, seed) if photo else draw_product_photo(product, seed)
+            draw_person_photo(product, photo, seed, style)
+            if photo
+            else draw_product_photo(product, seed, style)
         )
         write_atomically(path, as_jpeg(image))
 
@@ -109,12 +117,14 @@ def photo_name(product: int, photo: int) -> str:
     return f"PID{product:06d}_CLEAN{clean}_IID{number:06d}.jpg"
 
 
-def draw_sheet(products: int, seed: int = 0, photos: int = 5, first: int = 0) -> Image:
+def draw_sheet(
+    products: int, seed: int = 0, photos: int = 5, first: int = 0, style: Style = "demo"
+) -> Image:
     """A contact sheet: per product its photo and people, two products a row; uint8 RGB."""
     rows = []
     for product in range(first, first + products):
-        people = [draw_person_photo(product, photo, seed) for photo in range(1, photos + 1)]
-        rows.append(np.concatenate([draw_product_photo(product, seed), *people], axis=1))
+        people = [draw_person_photo(product, photo, seed, style) for photo in range(1, photos + 1)]
+        rows.append(np.concatenate([draw_product_photo(product, seed, style), *people], axis=1))
     if len(rows) % 2:
         rows.append(np.full_like(rows[0], 255))
     return np.concatenate([np.concatenate(rows[i : i + 2], axis=1) for i in range(0, len(rows), 2)])
@@ -129,14 +139,20 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="first product of the sheet")
     parser.add_argument("--photos", type=int, default=5, help="photos of people per product")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--style", choices=STYLES, default="demo")
     parser.add_argument("--workers", type=int, default=2)
     choice = parser.parse_args()
     if choice.sheet:
-        sheet = draw_sheet(choice.products, choice.seed, choice.photos, choice.first)
+        sheet = draw_sheet(choice.products, choice.seed, choice.photos, choice.first, choice.style)
         cv2.imwrite(str(choice.sheet), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if choice.folder:
         write_rendered_dataset(
-            choice.folder, choice.products, choice.photos, choice.seed, choice.workers
+            choice.folder,
+            choice.products,
+            choice.photos,
+            choice.seed,
+            choice.workers,
+            choice.style,
         )
 
 

@@ -5,6 +5,7 @@ Every photo depends on (seed, product, photo) alone, so that counts and workers 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -13,9 +14,12 @@ from datasets.rendered_figures import SIDES, Figure, flat_figure, posed_figure
 from datasets.rendered_garments import BOTTOMS, TOPS, Garment, design_garment, random_garment
 from datasets.rendered_heads import draw_back_hair, draw_front_hair, draw_head
 from datasets.rendered_people import Person, draw_accessory, draw_arm, draw_body, draw_person
-from datasets.rendered_scenes import develop, draw_scene
+from datasets.rendered_scenes import SCENE_DRAWERS, develop, draw_scene
+from datasets.rendered_shop import design_shop_garment
 from datasets.rendered_wear import draw_front, draw_laid_flat, draw_sleeve
 
+Style = Literal["demo", "shop"]
+STYLES: tuple[Style, ...] = get_args(Style)
 HEIGHT, WIDTH = 256, 192
 CANVAS = (2 * HEIGHT, 2 * WIDTH)
 
@@ -28,12 +32,12 @@ class Worn:
     opened: bool = False
 
 
-def draw_product_photo(product: int, seed: int = 0) -> Image:
+def draw_product_photo(product: int, seed: int = 0, style: Style = "demo") -> Image:
     """The garment alone, laid flat on near-white: uint8 (256, 192, 3) RGB.
 
     Raises ValueError for a negative product or seed.
     """
-    garment = design_garment(product, seed)
+    garment = _designed(product, seed, style)
     random = np.random.default_rng([seed, product, 2])
     canvas = np.full((*CANVAS, 3), int(random.uniform(240, 255)), np.uint8)
     top = 66.0 if garment.kind in BOTTOMS else -9.0
@@ -44,14 +48,19 @@ def draw_product_photo(product: int, seed: int = 0) -> Image:
     return develop(random, canvas, (HEIGHT, WIDTH), studio=True)
 
 
-def draw_person_photo(product: int, photo: int, seed: int = 0) -> Image:
+def draw_person_photo(product: int, photo: int, seed: int = 0, style: Style = "demo") -> Image:
     """Photo number `photo` (>= 1) of a person wearing the garment: uint8 (256, 192, 3) RGB.
+
+    Two of three photos of the style "shop" are taken in its studio, which keeps the colours.
 
     Raises ValueError for a negative product, photo or seed.
     """
-    garment = design_garment(product, seed)
+    garment = _designed(product, seed, style)
     random = np.random.default_rng([seed, product, 3, photo])
+    studio = style == "shop" and photo % 3 != 0
     canvas = draw_scene(random, CANVAS)
+    if studio:
+        canvas = SCENE_DRAWERS["studio" if random.random() < 0.6 else "white"](random, *CANVAS)
     figure = posed_figure(random, CANVAS, lower=garment.kind in BOTTOMS)
     person = draw_person(random)
     outfit = _dress_up(random, garment)
@@ -66,7 +75,11 @@ def draw_person_photo(product: int, photo: int, seed: int = 0) -> Image:
     draw_head(canvas, figure, person)
     draw_front_hair(canvas, figure, person, random)
     draw_accessory(canvas, figure, person)
-    return develop(random, canvas, (HEIGHT, WIDTH), studio=False)
+    return develop(random, canvas, (HEIGHT, WIDTH), studio)
+
+
+def _designed(product: int, seed: int, style: Style) -> Garment:
+    return (design_shop_garment if style == "shop" else design_garment)(product, seed)
 
 
 def _draw_arms(
