@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from siamese.checkpoint import Checkpoint
     from siamese.garment_choice import GarmentChoice
     from siamese.listing import ListedPhoto
+    from siamese.preprocessing import Box
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the latter two as shells give them
 
@@ -157,7 +158,6 @@ def search(arguments: Namespace) -> None:
 def evaluate(arguments: Namespace) -> None:
     """Report on a split of a manifest."""
     from siamese.evaluation_commands import distractors_of, evaluate
-    from siamese.listing import photos_in
 
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
     distractors: list[ListedPhoto] = []
@@ -166,7 +166,7 @@ def evaluate(arguments: Namespace) -> None:
         listed = listed_at(arguments.distractors)
         distractors = distractors_of(listed, sought, arguments.distractor_limit)
     checkpoint = checkpoint_of(arguments, many=True)
-    strangers = [] if arguments.strangers is None else photos_in(arguments.strangers)
+    strangers = [] if arguments.strangers is None else strangers_at(arguments.strangers)
     reports = evaluate(
         checkpoint, manifest, arguments.split, arguments.max_broken, distractors, strangers
     )
@@ -295,6 +295,22 @@ def device_of(arguments: Namespace, many: bool) -> str:
 def listed_at(place: str) -> list[ListedPhoto]:
     """The product photos of a folder or of a manifest file."""
     return folder_photos(place, None) if os.path.isdir(place) else manifest_photos(place)
+
+
+def strangers_at(place: str) -> list[tuple[str, Box | None]]:
+    """The photos of a folder, or those of people in a table, with the part to look at."""
+    if not place.lower().endswith(".csv"):
+        from siamese.listing import photos_in
+
+        return [(photo, None) for photo in photos_in(place)]
+    from datasets.manifest import read_photo_table
+    from siamese.boxes import boxes_of
+
+    table = read_photo_table(place)
+    people = table[table["role"] == "person"]
+    if people.empty:
+        raise UserError(f"{place}: no row of role person; strangers are photos of people")
+    return list(zip(people["path"], boxes_of(people), strict=True))
 
 
 def sound_manifest(path: str, split: str, max_broken: float) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from datasets.manifest import BOX, ManifestError, absolute_paths, read_csv_as_text, write_manifest
+from datasets.manifest import BOX, read_photo_table, write_manifest
 from siamese.errors import UserError
 from siamese.garment_choice import GarmentChoice
 from siamese.isolation import CHOICES, load_isolation
@@ -24,23 +24,6 @@ from siamese.photos import PhotoError
 from siamese.runtime import keep_freed_memory
 
 PERSON = "person"
-
-
-def read_table(path: str) -> pd.DataFrame:
-    """A manifest, or a table that has no splits yet: every cell as text, paths absolute.
-
-    Raises:
-        ManifestError: No such file, no table, without path and role, or a row without a path.
-    """
-    table = read_csv_as_text(path)
-    missing = [name for name in ("path", "role") if name not in table]
-    if missing:
-        raise ManifestError(f"{path}: no column {', '.join(missing)}; give a CSV with path, role")
-    without = table["path"].isna()
-    if without.any():
-        line = int(without.argmax()) + 2
-        raise ManifestError(f"{path}: line {line} has no path; give every row one")
-    return absolute_paths(table, os.path.dirname(os.path.abspath(path)))
 
 
 def add_boxes(table: pd.DataFrame, choice: GarmentChoice) -> tuple[pd.DataFrame, int, list[str]]:
@@ -82,7 +65,7 @@ def main(words: Sequence[str]) -> int:
     keep_freed_memory()
     try:
         choice = GarmentChoice(load_isolation(arguments.isolation), arguments.garment)
-        table, added, lacking = add_boxes(read_table(arguments.manifest), choice)
+        table, added, lacking = add_boxes(read_photo_table(arguments.manifest), choice)
         write_manifest(table, arguments.out)
     except (UserError, OSError) as error:
         print(f"datasets.isolate: {error}", file=sys.stderr)

@@ -119,6 +119,23 @@ def read_csv_as_text(path: str | Path) -> pd.DataFrame:
         raise ManifestError(f"{path}: cannot be read as CSV ({_one_line(error)})") from error
 
 
+def read_photo_table(path: str) -> pd.DataFrame:
+    """A CSV that may lack products and splits: every cell as text, paths absolute.
+
+    Raises:
+        ManifestError: No such file, no table, without path and role, or a row without a path.
+    """
+    table = read_csv_as_text(path)
+    missing = [name for name in ("path", "role") if name not in table]
+    if missing:
+        raise ManifestError(f"{path}: no column {', '.join(missing)}; give a CSV with path, role")
+    without = table["path"].isna()
+    if without.any():
+        line = int(without.argmax()) + 2
+        raise ManifestError(f"{path}: line {line} has no path; give every row one")
+    return absolute_paths(table, os.path.dirname(os.path.abspath(path)))
+
+
 def with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """Columns of text become numbers or truth values where no cell would change its meaning."""
     typed = frame.copy()

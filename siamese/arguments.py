@@ -205,8 +205,9 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument(
         "--strangers",
-        metavar="FOLDER",
-        help="photos of people who wear none of the products: is that seen?",
+        metavar="PLACE",
+        help="folder of photos of people who wear none of the products, or a CSV with path, role "
+        "and boxes: is that seen?",
     )
     evaluate.add_argument("--json", action="store_true")
     add_taste(search)

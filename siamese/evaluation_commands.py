@@ -28,7 +28,7 @@ def evaluate(
     split: str,
     max_broken: float = 0.01,
     distractors: Sequence[ListedPhoto] = (),
-    strangers: Sequence[str] = (),
+    strangers: Sequence[tuple[str, Box | None]] = (),
 ) -> Evaluation:
     """All reports of one split of a manifest, with lines more for distractors and strangers.
 
@@ -38,7 +38,7 @@ def evaluate(
         split: To report on.
         max_broken: The share of photos that may be left out because they cannot be used.
         distractors: Photos of products that nobody is looking for.
-        strangers: Photos of people who wear none of the products.
+        strangers: Photos of people who wear none of the products, and the part to look at.
 
     Raises:
         CatalogError: The split is empty, or too many photos are broken.
@@ -81,12 +81,13 @@ def _embedded(
 
 
 def _embedded_strangers(
-    checkpoint: Checkpoint, photos: Sequence[str], max_broken: float
+    checkpoint: Checkpoint, photos: Sequence[tuple[str, Box | None]], max_broken: float
 ) -> Tensor | None:
     """The strangers' embeddings; `None` where there are none."""
     if not photos:
         return None
-    return _embedded(checkpoint, photos, [None] * len(photos), max_broken).embeddings
+    paths, boxes = zip(*photos, strict=True)
+    return _embedded(checkpoint, paths, boxes, max_broken).embeddings
 
 
 def distractors_of(

@@ -320,6 +320,14 @@ def test_strangers_may_ask_a_catalog(run: Run, shop: Path, tmp_path: Path, bad_p
     lines = run("evaluate", worn, "--strangers", strangers, "--json").json["open_set"]
     assert list(lines) == ["half of the products", "what 2 strangers wear"]
     assert lines["what 2 strangers wear"]["queries"] == 2 * 2 * 20
+    table = tmp_path / "strangers.csv"
+    cells = [f"strangers/{stem}.png,person,2,2,30,30" for stem in STEMS[4:6]]
+    table.write_text("\n".join(["path,role,x1,y1,x2,y2", *cells, "none.png,product,,,,"]))
+    boxed = run("evaluate", worn, "--strangers", table, "--json").json["open_set"]
+    assert list(boxed) == list(lines)
+    assert boxed != lines  # another part of the photos
+    table.write_text("path,role\nnone.png,product")
+    assert "no row of role person" in run("evaluate", worn, "--strangers", table).err
     shutil.copy(bad_photo, strangers)
     refused = run("evaluate", worn, "--strangers", strangers)
     assert refused.code == 1
