@@ -218,6 +218,7 @@ def start_of(arguments: argparse.Namespace) -> Isolation | None:
     known = load_checkpoint(arguments.encoder)
     colours = known.preprocessing
     seen = replace(SEEN, mean=colours.mean, std=colours.std)
+    seed_everything(arguments.seed, verbose=False)  # of the way up
     return Isolation(network_of(known.encoder), seen)
 
 

@@ -185,6 +185,10 @@ def test_the_command_starts_from_an_encoder_and_refuses_another_kind(
     assert isolation.preprocessing == Preprocessing(
         192, 128, "stretch", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
     )
+    assert isolation_training.main([*words, str(encoder)]) == 0
+    again = load_isolation(out).network.state_dict()
+    first = isolation.network.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
     histogram = tmp_path / "histogram.safetensors"
     saved_encoder(histogram, backbone="colour_histogram", embedding_size=512)
     capsys.readouterr()
