@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "disabled")
@@ -14,7 +15,10 @@ from typing import Any
 
 import pytest
 import torch
+from helpers_catalog import draw_photo, save_checkpoint
+from helpers_infer import STEMS, Outcome, Run, common
 
+import infer
 from datasets.rendered import write_rendered_dataset
 
 
@@ -46,3 +50,47 @@ def visit(chromium: Any, address: str) -> Iterator[Any]:
 
     with visits(chromium, address) as visit:
         yield visit
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight product photos, their attributes, a checkpoint, and a catalog of all of it.
+
+    For the tests of infer.py; files that need another shop define their own.
+    """
+    folder = tmp_path_factory.mktemp("shop")
+    for number, stem in enumerate(STEMS):
+        draw_photo(folder / "photos" / f"{stem}.png", hue=30 * number, stripes=number % 4)
+    kinds = ("It's", "Tshirts")
+    lines = [f"{stem},{kinds[int(stem) % 2]},{int(stem)}.5,0{stem}" for stem in STEMS]
+    (folder / "shop.csv").write_text("\n".join(["id,articleType,price,sku", *lines]))
+    save_checkpoint(folder / "model.safetensors")
+    save_checkpoint(folder / "other.safetensors", seed=1)
+    save_checkpoint(folder / "strict.safetensors", threshold=0.9)
+    words = ["--photos", folder / "photos", "--attributes", folder / "shop.csv"]
+    assert infer.main(["index", *common(folder), *map(str, words)]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Calls infer.py on a copy of the shop's catalog, in this process."""
+    shutil.copytree(shop / "catalog", tmp_path / "catalog")
+    defaults = ["--catalog", str(tmp_path / "catalog"), *common(shop)[2:]]
+
+    def call(command: str, *words: object) -> Outcome:
+        capsys.readouterr()
+        try:
+            code = infer.main([command, *defaults, *map(str, words)])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def bad_photo(tmp_path: Path) -> Path:
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    return tmp_path / "bad.jpg"

@@ -1,0 +1,109 @@
+"""`infer.py evaluate`: its tables, distractors and strangers."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from helpers_infer import STEMS, Run
+
+
+def worn_manifest(folder: Path, shop: Path, stems: list[str]) -> Path:
+    """A test split whose person photos are copies of the product photos, so all are found."""
+    (folder / "worn").mkdir()
+    for stem in stems:
+        shutil.copy(shop / "photos" / f"{stem}.png", folder / "worn")
+    rows = [
+        f"{place}/{stem}.png,{stem},{role},test"
+        for stem in stems
+        for place, role in ((shop / "photos", "product"), ("worn", "person"))
+    ]
+    (folder / "worn.csv").write_text("\n".join(["path,product_id,role,split", *rows]))
+    return folder / "worn.csv"
+
+
+@pytest.mark.parametrize(("limit", "count"), [([], 5), (["--distractor-limit", "2"], 2)])
+def test_evaluation_ranks_the_products_of_a_folder_as_distractors(
+    run: Run, shop: Path, tmp_path: Path, limit: list[str], count: int
+) -> None:
+    """Products 0 to 2 are asked for, so of the folder's eight photos five are distractors."""
+    worn = worn_manifest(tmp_path, shop, STEMS[:3])
+    words = ["evaluate", worn, "--distractors", shop / "photos", "--json", *limit]
+    lines = run(*words).json["retrieval"]
+    assert list(lines) == ["all", f"3 + {count} distractors"]
+    crowded = lines[f"3 + {count} distractors"]
+    assert (crowded["catalog_size"], crowded["queries"], crowded["top_1"]) == (3 + count, 3, 1.0)
+
+
+def test_distractors_may_be_a_manifest_and_are_never_what_is_asked_for(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    crowd = tmp_path / "crowd.csv"
+    rows = [f"{shop}/photos/{stem}.png,of one,product,train" for stem in STEMS[5:]]
+    crowd.write_text("\n".join(["path,product_id,role,split", *rows]))
+    worn = worn_manifest(tmp_path, shop, STEMS[:3])
+    text = run("evaluate", worn, "--distractors", crowd).out
+    assert "3 + 1 distractors" in text
+    refused = run("evaluate", worn, "--distractors", worn)
+    assert refused.code == 1
+    assert "all of its products are among those evaluated" in refused.err
+
+
+def test_strangers_may_ask_a_catalog(run: Run, shop: Path, tmp_path: Path, bad_photo: Path) -> None:
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    for stem in STEMS[4:6]:
+        shutil.copy(shop / "photos" / f"{stem}.png", strangers)
+    worn = worn_manifest(tmp_path, shop, STEMS[:3])
+    lines = run("evaluate", worn, "--strangers", strangers, "--json").json["open_set"]
+    assert list(lines) == ["half of the products", "what 2 strangers wear"]
+    assert lines["what 2 strangers wear"]["queries"] == 2 * 2 * 20
+    table = tmp_path / "strangers.csv"
+    cells = [f"strangers/{stem}.png,person,2,2,30,30" for stem in STEMS[4:6]]
+    table.write_text("\n".join(["path,role,x1,y1,x2,y2", *cells, "none.png,product,,,,"]))
+    boxed = run("evaluate", worn, "--strangers", table, "--json").json["open_set"]
+    assert list(boxed) == list(lines)
+    assert boxed != lines  # another part of the photos
+    table.write_text("path,role\nnone.png,product")
+    assert "no row of role person" in run("evaluate", worn, "--strangers", table).err
+    shutil.copy(bad_photo, strangers)
+    refused = run("evaluate", worn, "--strangers", strangers)
+    assert refused.code == 1
+    assert refused.err.count("\n") == 1
+    assert "1 of 3 photos cannot be used, more than --max-broken" in refused.err
+
+
+def test_evaluation_refuses_a_table_that_training_would_refuse(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    """All faults at once and by row: a product in two splits would be a leak."""
+    table = worn_manifest(tmp_path, shop, STEMS[:3])
+    with table.open("a") as file:
+        file.write(f"\n{shop}/photos/005.png,000,product,train\nworn/006.png,006,person,train")
+    refused = run("evaluate", table)
+    assert (refused.code, refused.out) == (1, "")
+    assert "the manifest has 2 faults" in refused.err
+    assert "row 6, product 000" in refused.err
+    assert "in several splits: test, train" in refused.err
+    assert "row 7, product 006" in refused.err
+    assert "has no product photo" in refused.err
+
+
+def test_evaluation_leaves_out_unusable_boxes_of_its_split_up_to_the_limit(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    """Row 1 is a person photo of product 000; row 6, of another split, is nobody's business."""
+    table = worn_manifest(tmp_path, shop, STEMS[:3])
+    frame = pd.read_csv(table, dtype=str)
+    frame.loc[6] = [f"{shop}/photos/005.png", "005", "product", "train"]
+    for name in ("x1", "y1", "x2", "y2"):
+        frame.loc[[1, 6], name] = "9"
+    frame.to_csv(table, index=False)
+    refused = run("evaluate", table)
+    assert refused.code == 1
+    assert "row 1, product 000" in refused.err
+    assert "the box has no area: 9, 9, 9, 9" in refused.err
+    assert "row 6" not in refused.err
+    done = run("evaluate", table, "--json", "--max-broken", "0.2")
+    assert done.json["retrieval"]["all"]["queries"] == 2
+    assert done.err.startswith("skipped row 1, ")
