@@ -20,10 +20,21 @@ from datasets.manifest import BOX, read_photo_table, write_manifest
 from siamese.errors import UserError
 from siamese.garment_choice import GarmentChoice
 from siamese.isolation import CHOICES, load_isolation
+from siamese.listing import photos_in
 from siamese.photos import PhotoError
 from siamese.runtime import keep_freed_memory
 
 PERSON = "person"
+
+
+def people_in(folder: str) -> pd.DataFrame:
+    """A table of all photos of a folder, each of a person.
+
+    Raises:
+        UserError: There is no photo in it.
+    """
+    photos = [os.path.abspath(photo) for photo in photos_in(folder)]
+    return pd.DataFrame({"path": photos, "role": PERSON}, dtype=object)
 
 
 def add_boxes(table: pd.DataFrame, choice: GarmentChoice) -> tuple[pd.DataFrame, int, list[str]]:
@@ -57,7 +68,11 @@ def add_boxes(table: pd.DataFrame, choice: GarmentChoice) -> tuple[pd.DataFrame,
 def main(words: Sequence[str]) -> int:
     """Command line: read, find, write."""
     parser = argparse.ArgumentParser(prog="datasets.isolate", description=__doc__)
-    parser.add_argument("manifest", help="CSV with path and role; rows of role person get boxes")
+    parser.add_argument(
+        "manifest",
+        help="CSV with path and role, whose rows of role person get boxes, or a folder of photos "
+        "of people",
+    )
     parser.add_argument("--isolation", default="checkpoints/isolation.safetensors")
     parser.add_argument("--garment", default="upper", choices=CHOICES)
     parser.add_argument("--out", required=True, help="CSV to write")
@@ -65,7 +80,9 @@ def main(words: Sequence[str]) -> int:
     keep_freed_memory()
     try:
         choice = GarmentChoice(load_isolation(arguments.isolation), arguments.garment)
-        table, added, lacking = add_boxes(read_photo_table(arguments.manifest), choice)
+        place = arguments.manifest
+        photos = people_in(place) if os.path.isdir(place) else read_photo_table(place)
+        table, added, lacking = add_boxes(photos, choice)
         write_manifest(table, arguments.out)
     except (UserError, OSError) as error:
         print(f"datasets.isolate: {error}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """`datasets.isolate` fills the boxes of people's photos, and leaves all else as it is."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from datasets import isolate
 from datasets.isolate import add_boxes
-from datasets.manifest import read_manifest
+from datasets.manifest import read_manifest, read_photo_table
 from datasets.pairs_csv import read_pairs_csv
 from siamese.garment_choice import GarmentChoice
 from siamese.isolation import Isolation
@@ -87,6 +88,23 @@ def test_photos_without_the_garment_are_kept_whole_and_counted(
     assert captured.err.count("whole photo kept: ") == 3
     assert "no garment of group lower" in captured.err
     assert pd.read_csv(shop / "boxes.csv")["x1"].isna().all()
+
+
+def test_a_folder_of_people_becomes_a_table(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people, out = tmp_path / "people", tmp_path / "people.csv"
+    people.mkdir()
+    isolation = ["--isolation", saved(shop, "upper"), "--out", str(out)]
+    assert isolate.main([str(people), *isolation]) == 1
+    assert "no photo in this folder" in capsys.readouterr().err
+    for name in ("person0.png", "person1.png"):
+        shutil.copy(shop / name, people)
+    assert isolate.main([str(people), *isolation]) == 0
+    table = read_photo_table(str(out))
+    assert table["path"].tolist() == [str(people / "person0.png"), str(people / "person1.png")]
+    assert set(table["role"]) == {"person"}
+    assert table["x1"].notna().all()
 
 
 def test_splits_and_other_columns_of_a_manifest_are_kept(shop: Path) -> None:
