@@ -165,8 +165,8 @@ def evaluate(arguments: Namespace) -> None:
         sought = set(manifest.loc[manifest["split"] == arguments.split, "path"])
         listed = listed_at(arguments.distractors)
         distractors = distractors_of(listed, sought, arguments.distractor_limit)
-    checkpoint = checkpoint_of(arguments, many=True)
     strangers = [] if arguments.strangers is None else strangers_at(arguments.strangers)
+    checkpoint = checkpoint_of(arguments, many=True)
     reports = evaluate(
         checkpoint, manifest, arguments.split, arguments.max_broken, distractors, strangers
     )

@@ -1,7 +1,5 @@
 """Which photos meet in a batch, drawn from (seed, epoch) alone so that a resumed run repeats them.
 
-Batches of look-alikes depend on the network at the start of their epoch as well.
-
 Shapes: B photos or pairs of a batch, P products, K person photos per product, R manifest rows.
 """
 
