@@ -225,7 +225,13 @@ def test_a_config_without_a_folder_has_one_for_all_files(
 def test_control_c_says_how_to_go_on(settings: dict[str, object], tmp_path: Path) -> None:
     settings["trainer"]["max_epochs"] = 10_000  # type: ignore[index]
     command = [sys.executable, str(ROOT / "train.py"), *write(settings, tmp_path / "c.yaml")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        # Started in the background, as by a service, this process may ignore it, and so its child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not (tmp_path / "run/last.ckpt").exists() and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
