@@ -272,8 +272,8 @@ def _add_codes(command: argparse.ArgumentParser) -> None:
         "--codes",
         default="none",
         choices=("none", "int8", "binary"),
-        help="a first pass over shorter codes of the embeddings: int8 gives the same answers, "
-        "binary nearly; half of the time in a catalog of 300,000",
+        help="a first pass over shorter codes of the embeddings, half of the time in a catalog of "
+        "300,000: int8 gives the same answers, binary nearly, with rougher probabilities",
     )
 
 

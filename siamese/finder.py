@@ -92,7 +92,8 @@ class Finder:
         rerank: How the best products are ordered anew, see `siamese.reranking`.
         codes: What a first pass looks at: embeddings, or codes of them that are made once per
             version of the catalog. Exact cosines of the photos that can be among the best
-            (`int8`: the matches are the same) or seem to be (`binary`: nearly) follow.
+            (`int8`: the matches are the same) or seem to be (`binary`: nearly) follow. What signs
+            say of all others is rough, and so are the probabilities then.
 
     Raises:
         CatalogError: There is no such catalog, or another encoder made it.
