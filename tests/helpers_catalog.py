@@ -1,5 +1,6 @@
 """Small products, photos and checkpoints for the tests of catalog, finder and infer.py."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -123,3 +124,19 @@ def assert_one_line(call: Call, words: Sequence[object], message: str) -> None:
     assert (status, out) == (1, ""), words
     assert message in err, (words, err)
     assert err.count("\n") == 1, (words, err)
+
+
+def exact_cosine(query: np.ndarray, photo: np.ndarray) -> float:
+    """The sum of the products, correctly rounded: they are exact in float64."""
+    return math.fsum(float(a) * float(b) for a, b in zip(query, photo, strict=True))
+
+
+def best_of_each(
+    query: np.ndarray, gallery: np.ndarray, product_of: np.ndarray
+) -> dict[int, tuple[float, int]]:
+    """Of each product the best cosine, and minus the first photo that has it."""
+    cosines = [exact_cosine(query, photo) for photo in gallery]
+    return {
+        number: max((cosines[i], -i) for i in np.flatnonzero(product_of == number).tolist())
+        for number in set(product_of.tolist())
+    }
