@@ -10,6 +10,7 @@ uv run infer.py update 4711 new.jpg
 uv run infer.py remove 4711
 uv run infer.py list --where "price < 20"
 uv run infer.py evaluate manifest.csv
+uv run infer.py calibrate manifest.csv --encoder a.safetensors+b.safetensors --out both.safetensors
 uv run infer.py search person.jpg --never baseColour=Yellow --like 4711 --variety 0.3
 uv run infer.py variants 4711                                    # the same in other colours
 uv run infer.py complements 4711                                 # what goes with it
@@ -56,8 +57,9 @@ def index(arguments: Namespace) -> None:
         photos = folder_photos(arguments.photos, arguments.attributes)
     else:
         photos = manifest_photos(arguments.manifest)
-    checkpoint = encoder_of(arguments, photos) or checkpoint_of(arguments, many=True)
-    kept = checkpoint if arguments.encoder else None
+    named = arguments.encoder is not None
+    checkpoint = encoder_of(arguments, photos) if named else checkpoint_of(arguments, many=True)
+    kept = checkpoint if named else None
     print(
         index(
             arguments.catalog, checkpoint, photos, arguments.overwrite, arguments.max_broken, kept
@@ -173,6 +175,19 @@ def evaluate(arguments: Namespace) -> None:
     print(json.dumps(reports.as_dict(), indent=2) if arguments.json else reports)
 
 
+def calibrate(arguments: Namespace) -> None:
+    """Write an encoder whose score means something: a trained one, or several side by side."""
+    from siamese.evaluation_commands import calibrate
+    from siamese.listing import listed_in_manifest
+
+    manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
+    training = listed_in_manifest(manifest[manifest["split"] == "train"])
+    checkpoint = encoder_of(arguments, training)
+    calibrate(checkpoint, manifest, arguments.split, arguments.max_broken)
+    checkpoint.to("cpu").save(arguments.out)
+    print(f"saved {arguments.out}: {checkpoint.embedding_size} numbers per photo")
+
+
 def tagger(arguments: Namespace) -> None:
     """Train, measure or use a tagger."""
     from siamese.attributes import tagger_commands as commands
@@ -265,10 +280,8 @@ def checkpoint_of(arguments: Namespace, many: bool = False) -> Checkpoint:
     return load_checkpoint(arguments.checkpoint, device)
 
 
-def encoder_of(arguments: Namespace, photos: Sequence[ListedPhoto]) -> Checkpoint | None:
+def encoder_of(arguments: Namespace, photos: Sequence[ListedPhoto]) -> Checkpoint:
     """The encoder that `--encoder` names, on its device."""
-    if arguments.encoder is None:
-        return None
     device = device_of(arguments, many=True)
     from siamese.extractors import Sample, extractor
 
@@ -385,6 +398,7 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "list": show,
     "search": search,
     "evaluate": evaluate,
+    "calibrate": calibrate,
     "tagger": tagger,
     "flag": flag,
     "variants": suggest,

@@ -14,7 +14,7 @@ from datasets.rendered_figures import SIDES, Figure, flat_figure, posed_figure
 from datasets.rendered_garments import BOTTOMS, TOPS, Garment, design_garment, random_garment
 from datasets.rendered_heads import draw_back_hair, draw_front_hair, draw_head
 from datasets.rendered_people import Person, draw_accessory, draw_arm, draw_body, draw_person
-from datasets.rendered_scenes import SCENE_DRAWERS, develop, draw_scene
+from datasets.rendered_scenes import SCENES, STUDIO_SCENES, develop, draw_scene
 from datasets.rendered_shop import design_shop_garment
 from datasets.rendered_wear import draw_front, draw_laid_flat, draw_sleeve
 
@@ -58,9 +58,7 @@ def draw_person_photo(product: int, photo: int, seed: int = 0, style: Style = "d
     garment = _designed(product, seed, style)
     random = np.random.default_rng([seed, product, 3, photo])
     studio = style == "shop" and photo % 3 != 0
-    canvas = draw_scene(random, CANVAS)
-    if studio:
-        canvas = SCENE_DRAWERS["studio" if random.random() < 0.6 else "white"](random, *CANVAS)
+    canvas = draw_scene(random, CANVAS, STUDIO_SCENES if studio else SCENES)
     figure = posed_figure(random, CANVAS, lower=garment.kind in BOTTOMS)
     person = draw_person(random)
     outfit = _dress_up(random, garment)

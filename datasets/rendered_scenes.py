@@ -6,6 +6,7 @@ import numpy as np
 from datasets.rendered_brushes import Colour, Image, as_colour, grain, shade
 
 SCENES = ("studio", "white", "indoor", "street", "foliage", "shop", "colours")
+STUDIO_SCENES = SCENES[:2]
 SCENE_WEIGHTS = (0.22, 0.1, 0.18, 0.22, 0.14, 0.1, 0.04)
 
 

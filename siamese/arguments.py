@@ -15,6 +15,7 @@ ABOUT = "Catalogs and search: which product of a shop does the person in a photo
 GARMENTS = ("upper", "lower", "full", "shoes", "bag", "largest")
 SHIPPED = str(Path(__file__).parent.parent / "checkpoints" / "shipped" / "model.safetensors")
 KEPT = "encoder.safetensors"  # in the folder of a catalog made by `index --encoder`
+SPLITS = ("train", "validation", "test")
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -194,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", parents=[common, broken], help="report on a split")
     evaluate.add_argument("manifest")
-    evaluate.add_argument("--split", default="test", choices=("train", "validation", "test"))
+    evaluate.add_argument("--split", default="test", choices=SPLITS)
     evaluate.add_argument(
         "--distractors",
         metavar="PLACE",
@@ -210,6 +211,20 @@ def parser() -> argparse.ArgumentParser:
         "and boxes: is that seen?",
     )
     evaluate.add_argument("--json", action="store_true")
+    calibrate = commands.add_parser(
+        "calibrate", parents=[broken], help="what an encoder's scores mean"
+    )
+    calibrate.add_argument("manifest")
+    calibrate.add_argument("--split", default="validation", choices=SPLITS)
+    calibrate.add_argument(
+        "--encoder",
+        required=True,
+        metavar="NAME",
+        help="as of index: a model.safetensors, resnet50, …, or several joined by +",
+    )
+    calibrate.add_argument("--out", required=True, help="model.safetensors to write")
+    calibrate.add_argument("--device", help="cpu, cuda, …")
+    calibrate.set_defaults(tolerance=None)
     add_taste(search)
     add_tagger(commands, common)
     add_flag(commands, common)

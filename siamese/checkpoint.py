@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from siamese.encoder import Encoder, config_from
+from siamese.encoder import ConcatenationConfig, Encoder, config_from
 from siamese.errors import UserError
 from siamese.files import replacing
 from siamese.pair_score import Calibration
@@ -187,15 +187,15 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
 
     The size of the embedding and the neck may differ; then the neck keeps its own new weights, and
     the log says so. So may the size of the photos, where the weights do not depend on it, and
-    `flip_average`, which no weight depends on.
+    `flip_average`, which no weight depends on. Of several encoders side by side the first is taken.
 
     Raises:
         UserError: Missing, damaged, or of another architecture or normalisation.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such checkpoint; check model.start_from")
-    given = load_checkpoint(path)
-    there, here = given.encoder.config, encoder.config
+    given, pixels = _first_encoder(load_checkpoint(path))
+    there, here = given.config, encoder.config
     same_neck = (there.embedding_size, there.neck) == (here.embedding_size, here.neck)
     free = ("embedding_size", "neck", "flip_average")
     alike = replace(there, **{name: getattr(here, name) for name in free})
@@ -206,7 +206,6 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
             f"{path}: is another encoder, with {', '.join(other)}; "
             "set model.encoder alike, or leave out model.start_from"
         )
-    pixels = given.preprocessing
     if (pixels.mean, pixels.std) != (preprocessing.mean, preprocessing.std):
         raise UserError(
             f"{path}: was trained with mean {pixels.mean} and std {pixels.std}; "
@@ -214,7 +213,7 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
         )
     weights = {
         name: weight
-        for name, weight in given.encoder.state_dict().items()
+        for name, weight in given.state_dict().items()
         if same_neck or not name.startswith("neck.")
     }
     try:
@@ -229,6 +228,15 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
         if there.embedding_size == here.embedding_size:
             differs = f"the neck {there.neck!r}, not {here.neck!r}"
         log.warning("%s has %s: the neck starts anew", path, differs)
+
+
+def _first_encoder(checkpoint: Checkpoint) -> tuple[Encoder, Preprocessing]:
+    """An encoder alone and what it sees; of several side by side the first."""
+    encoder, preprocessing = checkpoint.encoder, checkpoint.preprocessing
+    while isinstance(encoder.config, ConcatenationConfig):
+        preprocessing = encoder.config.parts[0].preprocessing
+        encoder = cast(Encoder, encoder.get_submodule("backbone.encoders.0"))
+    return encoder, preprocessing
 
 
 def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> Checkpoint:

@@ -6,7 +6,7 @@ Shapes: B photos, H height, W width, D embedding size.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +36,15 @@ class Concatenation(nn.Module):
             for part in parts
         )
 
+    def views(self, photos: Tensor) -> Iterator[tuple[Encoder, Tensor]]:
+        """Each part with what it sees of photos with values in [0, 1], float (B, 3, H, W)."""
+        for encoder, preprocessing in zip(self.encoders, self.preprocessings, strict=True):
+            assert isinstance(encoder, Encoder)
+            yield encoder, _seen_by(preprocessing, photos)
+
     def forward(self, photos: Tensor) -> Tensor:
         """Photos with values in [0, 1], float (B, 3, H, W)."""
-        embeddings = [
-            encoder(_seen_by(preprocessing, photos))
-            for encoder, preprocessing in zip(self.encoders, self.preprocessings, strict=True)
-        ]
+        embeddings = [encoder(seen) for encoder, seen in self.views(photos)]
         return torch.cat(embeddings, dim=1) / math.sqrt(len(embeddings))
 
 
@@ -61,7 +64,7 @@ def concatenated(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     assert isinstance(encoder.backbone, Concatenation)
     for own, given in zip(encoder.backbone.encoders, checkpoints, strict=True):
         own.load_state_dict(given.encoder.state_dict())
-    label = " + ".join(each.trained_on for each in checkpoints)
+    label = " + ".join(dict.fromkeys(each.trained_on for each in checkpoints))
     return Checkpoint(encoder, preprocessing, Calibration(), label)
 
 

@@ -1,4 +1,7 @@
-"""`infer.py evaluate` once its arguments are parsed; progress and warnings go to stderr."""
+"""`infer.py evaluate` and `calibrate` once their arguments are parsed.
+
+Progress and warnings go to stderr.
+"""
 
 from __future__ import annotations
 
@@ -45,18 +48,45 @@ def evaluate(
     """
     from siamese.evaluation import evaluate as reports
 
-    frame = manifest[manifest["split"] == split].reset_index(drop=True)
-    if frame.empty:
-        raise CatalogError(f"the manifest has no rows of split {split!r}")
-    embedded = _embedded(checkpoint, frame["path"].tolist(), boxes_of(frame), max_broken)
-    usable = frame.iloc[embedded.usable].reset_index(drop=True)
+    embeddings, usable = _embedded_split(checkpoint, manifest, split, max_broken)
     return reports(
-        embedded.embeddings,
+        embeddings,
         usable,
         checkpoint.calibration,
         distractors=_embedded_distractors(checkpoint, distractors, max_broken),
         strangers=_embedded_strangers(checkpoint, strangers, max_broken),
     )
+
+
+def calibrate(
+    checkpoint: Checkpoint, manifest: pd.DataFrame, split: str, max_broken: float = 0.01
+) -> None:
+    """Fit a checkpoint's probabilities and thresholds on one split of a manifest.
+
+    Args:
+        checkpoint: Its calibration is replaced.
+        manifest: Of any splits.
+        split: One that the encoder was not trained on.
+        max_broken: The share of photos that may be left out because they cannot be used.
+
+    Raises:
+        UserError: The split is empty, has no two products with photos of both kinds, or too many
+            photos are broken.
+    """
+    from siamese.evaluation import fit
+
+    checkpoint.calibration = fit(*_embedded_split(checkpoint, manifest, split, max_broken))
+
+
+def _embedded_split(
+    checkpoint: Checkpoint, manifest: pd.DataFrame, split: str, max_broken: float
+) -> tuple[Tensor, pd.DataFrame]:
+    """Embeddings, float32 (R, D), of a split's R usable rows, and these rows."""
+    frame = manifest[manifest["split"] == split].reset_index(drop=True)
+    if frame.empty:
+        raise CatalogError(f"the manifest has no rows of split {split!r}")
+    embedded = _embedded(checkpoint, frame["path"].tolist(), boxes_of(frame), max_broken)
+    return embedded.embeddings, frame.iloc[embedded.usable].reset_index(drop=True)
 
 
 def _embedded(

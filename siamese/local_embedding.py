@@ -17,6 +17,7 @@ Shapes: B photos, H height, W width, h x w positions, C channels, D embedding si
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese.checkpoint import Checkpoint
+from siamese.concatenation import Concatenation
 from siamese.encoder import Encoder, GeneralisedMeanPooling, SmallResNet
 
 PATCHES = 8  # hidden in turn along the longer side of a photo
@@ -58,16 +60,36 @@ def local_embeddings(checkpoint: Checkpoint, pixels: np.ndarray) -> LocalEmbeddi
     affine neck falls back to occlusion.
     """
     whole = checkpoint.embed_pixels(pixels)
-    encoder = checkpoint.encoder
-    device = next(iter(encoder.buffers()), torch.empty(0)).device
+    device = next(iter(checkpoint.encoder.buffers()), torch.empty(0)).device
     photos = checkpoint.preprocessing.normalise(torch.as_tensor(pixels).to(device))
+    parts = _exact_parts(checkpoint.encoder, photos)
+    if parts is not None:
+        return LocalEmbeddings(parts.cpu(), whole, True)
+    return LocalEmbeddings(occluded_parts(checkpoint, pixels, whole), whole, False)
+
+
+def _exact_parts(encoder: Encoder, photos: Tensor) -> Tensor | None:
+    """Parts (B, h, w, D) that sum to the embeddings of normalised photos; None if unknown."""
+    if isinstance(encoder.backbone, Concatenation):
+        return _parts_side_by_side(encoder.backbone, photos)
+    whole = encoder(photos)
     views = [photos, photos.flip(3)] if encoder.config.flip_average else [photos]
     for shares in zip(*(_pooled_shares(encoder, view) for view in views), strict=True):
         parts, *mirrored = (_through_neck(encoder.neck, share) for share in shares)
-        parts = _of_unit_sum(sum((each.flip(2) for each in mirrored), parts)).cpu()
+        parts = _of_unit_sum(sum((each.flip(2) for each in mirrored), parts))
         if torch.allclose(parts.sum(dim=(1, 2)), whole, rtol=0, atol=TOLERANCE):
-            return LocalEmbeddings(parts, whole, True)
-    return LocalEmbeddings(occluded_parts(checkpoint, pixels, whole), whole, False)
+            return parts
+    return None
+
+
+def _parts_side_by_side(several: Concatenation, photos: Tensor) -> Tensor | None:
+    """The same of encoders side by side, whose positions must be those of one another."""
+    found = [_exact_parts(encoder, seen) for encoder, seen in several.views(photos)]
+    known = [parts for parts in found if parts is not None]
+    sizes = {(each.height, each.width) for each in several.preprocessings}
+    if len(known) < len(found) or len({parts.shape[:3] for parts in known}) > 1 or len(sizes) > 1:
+        return None
+    return torch.cat(known, dim=3) / math.sqrt(len(known))
 
 
 def _through_neck(neck: nn.Module, shares: Tensor) -> Tensor:

@@ -419,12 +419,18 @@ def test_a_start_that_is_another_network_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_start_of_several_encoders_is_one_line(saved: Path, tmp_path: Path) -> None:
-    both = load_checkpoint(saved)
-    concatenated([both, both]).save(tmp_path / "both.safetensors")
-    with pytest.raises(UserError, match="is another encoder, with backbone 'concatenation'"):
+def test_a_start_of_several_encoders_is_the_first_of_them(saved: Path, tmp_path: Path) -> None:
+    first, other = load_checkpoint(saved), made(replace(SMALL, widths=(8, 8)))
+    concatenated([concatenated([first, other]), other]).save(tmp_path / "both.safetensors")
+    encoder = Encoder(SMALL, 32, 32)
+    start_from_checkpoint(encoder, Preprocessing(32, 32), tmp_path / "both.safetensors")
+    for name, weight in first.encoder.state_dict().items():
+        assert torch.equal(encoder.state_dict()[name], weight), name
+    with pytest.raises(UserError, match=r"another encoder, with widths \(8, 16\)"):
         start_from_checkpoint(
-            Encoder(SMALL, 32, 32), Preprocessing(32, 32), tmp_path / "both.safetensors"
+            Encoder(other.encoder.config, 32, 32),
+            Preprocessing(32, 32),
+            tmp_path / "both.safetensors",
         )
 
 

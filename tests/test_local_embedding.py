@@ -8,6 +8,7 @@ import torch
 from helpers_explanation import BLUE, GREEN, RED, Colour, colour_checkpoint, trained_like
 from torch import nn
 
+from siamese.concatenation import concatenated
 from siamese.local_embedding import local_embeddings, occluded_parts
 
 EXACT = [
@@ -105,6 +106,20 @@ def test_the_parts_of_a_photo_and_its_mirror_image_are_put_over_each_other() -> 
     assert torch.allclose(found.parts[0].flip(1), found.parts[1], atol=1e-5)
     plain = local_embeddings(trained_like("small_resnet"), pixels)
     assert not torch.allclose(plain.parts[0].flip(1), plain.parts[1], atol=1e-3)
+
+
+def test_the_parts_of_encoders_side_by_side_stand_side_by_side() -> None:
+    """Each with its own flips; where their positions are not the same, occlusion is asked."""
+    alone = [trained_like("small_resnet", flip=flip) for flip in (False, True)]
+    both = local_embeddings(concatenated(alone), noise(2))
+    assert both.exact
+    assert torch.allclose(both.parts.sum(dim=(1, 2)), both.whole, atol=1e-5)
+    expected = [local_embeddings(each, noise(2)).parts / 2**0.5 for each in alone]
+    assert torch.allclose(both.parts, torch.cat(expected, dim=3), atol=1e-5)
+    mixed = [alone[0], trained_like("small_resnet", 32, 16)]
+    assert not local_embeddings(concatenated(mixed), noise(1)).exact
+    mixed = [alone[0], trained_like(OCCLUDED[0])]
+    assert not local_embeddings(concatenated(mixed), noise(1)).exact
 
 
 @pytest.mark.parametrize("backbone", OCCLUDED)
