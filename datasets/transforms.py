@@ -16,20 +16,27 @@ cv2.setNumThreads(0)
 
 
 def training_views(
-    strength: float = 1.0, erase: float = 0.25, light: float | None = None
+    strength: float = 1.0, erase: float = 0.25, light: float | None = None, hue: float = 0.0
 ) -> A.Compose:
     """Views of one photo, uint8 (H, W, 3) → uint8 (H, W, 3).
 
     Position, size, tilt and light vary; the hue hardly does, because colour tells garments apart:
-    a slight tone curve per channel stands for the white balance of cameras.
+    a slight tone curve per channel stands for the white balance of cameras. With `hue` colours
+    mean nothing, so that a network learns cut and pattern.
 
     Args:
         strength: 0 changes nothing but the side (and what `erase` blanks); 1 is the default amount.
         light: The same for brightness, contrast and tone alone; None: as `strength`.
         erase: Probability that rectangles are blanked out (Zhong et al. 2020), so that no single
             print or edge decides.
+        hue: How far each photo's colours go astray, 0 to 1.
     """
     light = strength if light is None else light
+    other_colours = [
+        A.ChannelShuffle(p=0.5 * hue),
+        A.HueSaturationValue(90 * hue, (-80 * hue, 40 * hue), 30 * hue, p=0.7),
+        A.ToGray(p=0.4 * hue),
+    ]
     return A.Compose(
         [
             A.HorizontalFlip(p=0.5),
@@ -41,6 +48,7 @@ def training_views(
                 border_mode=cv2.BORDER_REPLICATE,
                 p=1.0 if strength else 0.0,
             ),
+            *(other_colours if hue else []),
             A.RandomBrightnessContrast(0.2 * light, 0.2 * light, p=0.7),
             A.RandomToneCurve(scale=0.1 * light, per_channel=True, p=0.3 if light else 0.0),
             A.CoarseDropout(

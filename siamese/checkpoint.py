@@ -139,6 +139,9 @@ class Checkpoint:
         for name, usual in LATER_FIELDS.items():
             if encoder[name] == usual:
                 del encoder[name]  # as in checkpoints and catalogs from before it was there
+        for part in encoder.get("parts", ()):
+            if part["weight"] == 1:
+                del part["weight"]  # likewise
         return {"encoder": encoder, "preprocessing": asdict(self.preprocessing)}
 
 

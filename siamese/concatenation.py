@@ -21,16 +21,21 @@ from siamese.preprocessing import Preprocessing
 class Concatenation(nn.Module):
     """The parts' unit embeddings one after the other, (B, 3, H, W) → (B, sum of all D).
 
-    The cosine of two such vectors is the mean of the parts' cosines: each has the same say,
-    however many numbers it has.
+    The cosine of two such vectors is the weighted mean of the parts' cosines, however many
+    numbers each has.
 
     Args:
         parts: At least one; each gets the photo at its own size and normalisation.
+
+    Attributes:
+        lengths: Of each part's share of an embedding; their squares sum to 1.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
         super().__init__()
         self.preprocessings = [part.preprocessing for part in parts]
+        total = sum(part.weight for part in parts)
+        self.lengths = [math.sqrt(part.weight / total) for part in parts]
         self.encoders = nn.ModuleList(
             Encoder(part.encoder, part.preprocessing.height, part.preprocessing.width)
             for part in parts
@@ -45,16 +50,31 @@ class Concatenation(nn.Module):
     def forward(self, photos: Tensor) -> Tensor:
         """Photos with values in [0, 1], float (B, 3, H, W)."""
         embeddings = [encoder(seen) for encoder, seen in self.views(photos)]
-        return torch.cat(embeddings, dim=1) / math.sqrt(len(embeddings))
+        return self.joined(embeddings)
+
+    def joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """What the encoders say of the same photos, each (..., its D), side by side."""
+        pairs = zip(parts, self.lengths, strict=True)
+        return torch.cat([part * length for part, length in pairs], dim=-1)
 
 
-def concatenated(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+def concatenated(
+    checkpoints: Sequence[Checkpoint], weights: Sequence[float] | None = None
+) -> Checkpoint:
     """One checkpoint of several; its photos are as large as the largest of theirs.
 
-    The parts see a photo that was shrunk twice, so that a part's embedding differs in the last
-    digits from what it is alone.
+    Parts that take smaller photos see one that was shrunk twice, so that their embeddings differ in
+    the last digits from what they are alone.
+
+    Args:
+        checkpoints: At least one.
+        weights: Above 0, of each one's cosine; None: the same for all.
     """
-    parts = tuple(Part(each.encoder.config, each.preprocessing) for each in checkpoints)
+    weights = weights or [1.0] * len(checkpoints)
+    parts = tuple(
+        Part(each.encoder.config, each.preprocessing, weight)
+        for each, weight in zip(checkpoints, weights, strict=True)
+    )
     height = max(part.preprocessing.height for part in parts)
     width = max(part.preprocessing.width for part in parts)
     size = sum(part.encoder.embedding_size for part in parts)

@@ -138,10 +138,11 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class Part:
-    """One encoder of a concatenation, and the photos that it takes."""
+    """One encoder of a concatenation, the photos that it takes, and what its cosine counts."""
 
     encoder: EncoderConfig
     preprocessing: Preprocessing
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -285,7 +286,11 @@ def config_from(arguments: dict[str, Any]) -> EncoderConfig:
     if "parts" not in settings:
         return EncoderConfig(**settings)
     parts = (
-        Part(config_from(part["encoder"]), preprocessing_from(part["preprocessing"]))
+        Part(
+            config_from(part["encoder"]),
+            preprocessing_from(part["preprocessing"]),
+            part.get("weight", 1.0),
+        )
         for part in settings["parts"]
     )
     return ConcatenationConfig(**{**settings, "parts": tuple(parts)})

@@ -5,6 +5,7 @@
     resnet50                 published weights from the hub (fetched once)
     resnet50=r50.pth         the same from a local file
     resnet18+resnet50        both side by side
+    resnet50+0.3*vgg16       a cosine of the second counts 0.3 of one of the first
 
 Random weights are never used: where weights cannot be had, one line says so.
 
@@ -73,7 +74,8 @@ def extractor(name: str, sample: Sample = Sample(), tolerance: float | None = No
     """The encoder of that name, ready to embed.
 
     Args:
-        name: See the module; several are joined by `+`.
+        name: See the module; several are joined by `+`, each with a weight if it is not to
+            count as 1.
         sample: What `eigenfaces` finds its components in.
         tolerance: Of `eigenfaces`, see `siamese.eigenfaces.fit_eigenfaces`.
 
@@ -81,13 +83,16 @@ def extractor(name: str, sample: Sample = Sample(), tolerance: float | None = No
         UserError: Unknown name, or its weights cannot be had.
     """
     check_extractor(name)
-    found = [_single(part, sample, tolerance) for part in _parts(name)]
-    return found[0] if len(found) == 1 else concatenated(found)
+    parts = _parts(name)
+    found = [_single(part, sample, tolerance) for part, _ in parts]
+    return found[0] if len(found) == 1 else concatenated(found, [weight for _, weight in parts])
 
 
 def check_extractor(name: str) -> None:
     """Raise `UserError` for what can be told of a name before anything is fetched or fitted."""
-    for part in _parts(name):
+    for part, weight in _parts(name):
+        if not 0 < weight < float("inf"):
+            raise UserError(f"{name!r}: the weight of {part} must be a number above 0")
         name, equals, file = part.partition("=")
         if part == "report_cnn":
             raise UserError(
@@ -101,13 +106,26 @@ def check_extractor(name: str) -> None:
             raise UserError(f"{part}: no such file of weights; check the path")
         raise UserError(
             f"{part!r} is no encoder; there are {', '.join((*OTHERS, *PUBLISHED))}, timm/NAME, "
-            "torchvision/NAME, the path of a model.safetensors, NAME=FILE, and several joined by +"
+            "torchvision/NAME, the path of a model.safetensors, NAME=FILE, and several joined by "
+            "+, such as a+0.3*b"
         )
 
 
-def _parts(name: str) -> list[str]:
-    """The encoders that a name joins; the path of a file may hold a `+` of its own."""
-    return [name] if os.path.isfile(name) else [part.strip() for part in name.split("+")]
+def _parts(name: str) -> list[tuple[str, float]]:
+    """The encoders that a name joins, and their weights.
+
+    The path of a file may hold a `+` or a `*` of its own.
+    """
+    if os.path.isfile(name):
+        return [(name, 1.0)]
+    parts = []
+    for part in name.split("+"):
+        number, times, encoder = part.partition("*")
+        try:
+            parts.append((encoder.strip(), float(number)) if times else (part.strip(), 1.0))
+        except ValueError:
+            parts.append((part.strip(), 1.0))
+    return parts
 
 
 def _single(text: str, sample: Sample, tolerance: float | None) -> Checkpoint:

@@ -17,7 +17,6 @@ Shapes: B photos, H height, W width, h x w positions, C channels, D embedding si
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -89,7 +88,7 @@ def _parts_side_by_side(several: Concatenation, photos: Tensor) -> Tensor | None
     sizes = {(each.height, each.width) for each in several.preprocessings}
     if len(known) < len(found) or len({parts.shape[:3] for parts in known}) > 1 or len(sizes) > 1:
         return None
-    return torch.cat(known, dim=3) / math.sqrt(len(known))
+    return several.joined(known)
 
 
 def _through_neck(neck: nn.Module, shares: Tensor) -> Tensor:

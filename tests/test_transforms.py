@@ -69,6 +69,19 @@ def test_light_may_stay_while_the_place_changes() -> None:
         assert all(shown) is same
 
 
+def test_without_hue_a_red_photo_stays_red_and_with_it_any_colour_may_come() -> None:
+    red = np.full((32, 24, 3), (200, 40, 50), np.uint8)
+    for hue, kinds in ((0.0, {"red"}), (1.0, {"red", "green", "blue", "grey"})):
+        views = training_views(0.0, 0.0, hue=hue)
+        seen = set()
+        for seed in range(60):
+            reseed(views, seed)
+            colour = views(image=red)["image"][0, 0].astype(int)
+            strongest = ("red", "green", "blue")[colour.argmax()]
+            seen.add("grey" if np.ptp(colour) < 3 else strongest)
+        assert seen == kinds
+
+
 def test_parts_are_erased_as_often_as_asked(photo: np.ndarray) -> None:
     """Without strength every pixel that is neither the photo's nor its mirror's was erased."""
     for erase in (0.0, 0.25, 1.0):
