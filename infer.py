@@ -181,8 +181,9 @@ def calibrate(arguments: Namespace) -> None:
     from siamese.listing import listed_in_manifest
 
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
-    training = listed_in_manifest(manifest[manifest["split"] == "train"])
-    checkpoint = encoder_of(arguments, training)
+    training = manifest[(manifest["split"] == "train") & (manifest["role"] == "product")]
+    photos = listed_in_manifest(training) if len(training) else []
+    checkpoint = encoder_of(arguments, photos)
     calibrate(checkpoint, manifest, arguments.split, arguments.max_broken)
     checkpoint.to("cpu").save(arguments.out)
     print(f"saved {arguments.out}: {checkpoint.embedding_size} numbers per photo")

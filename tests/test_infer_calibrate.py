@@ -1,0 +1,87 @@
+"""`infer.py calibrate`: what the score of any encoder means, and several encoders as one."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from helpers_infer import STEMS, Run
+
+import infer
+from siamese.checkpoint import load_checkpoint
+from siamese.evaluation import fit
+
+
+@pytest.fixture
+def manifest(shop: Path, tmp_path: Path) -> Path:
+    """Each product's photo as that of its person, too: 000 to 002 for the test, then validation."""
+    shutil.copytree(shop / "photos", tmp_path / "worn")
+    rows = [
+        f"{place}/{stem}.png,{stem},{role},{'test' if stem < '003' else 'validation'}"
+        for stem in STEMS
+        for place, role in ((shop / "photos", "product"), (tmp_path / "worn", "person"))
+    ]
+    (tmp_path / "all.csv").write_text("\n".join(["path,product_id,role,split", *rows]))
+    return tmp_path / "all.csv"
+
+
+def calibrated(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
+    """Exit status, and what was printed to either stream."""
+    capsys.readouterr()
+    code = infer.main(["calibrate", *map(str, words)])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+def test_the_score_is_fitted_on_the_split_and_the_encoder_stays(
+    shop: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, out = load_checkpoint(shop / "model.safetensors"), tmp_path / "out.safetensors"
+    code, said = calibrated(capsys, manifest, "--encoder", shop / "model.safetensors", "--out", out)
+    assert (code, said.splitlines()[-1]) == (0, f"saved {out}: 16 numbers per photo")
+    made = load_checkpoint(out)
+    assert made.fingerprint == given.fingerprint
+    frame = pd.read_csv(manifest, dtype=str).query("split == 'validation'").reset_index(drop=True)
+    expected = fit(given.embed(frame["path"].tolist()), frame)
+    assert made.calibration == expected
+    assert made.calibration != given.calibration
+
+
+def test_several_encoders_become_one_that_every_command_takes(
+    shop: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Run
+) -> None:
+    both = tmp_path / "both.safetensors"
+    name = f"{shop}/model.safetensors + 0.5*{shop}/other.safetensors"
+    assert calibrated(capsys, manifest, "--encoder", name, "--out", both)[0] == 0
+    made = load_checkpoint(both)
+    assert made.embedding_size == 32
+    parts = [load_checkpoint(shop / f"{each}.safetensors") for each in ("model", "other")]
+    photos = [f"{shop}/photos/{stem}.png" for stem in STEMS]
+    cosines = [each.embed(photos) @ each.embed(photos).T for each in (*parts, made)]
+    assert torch.allclose(cosines[2], (cosines[0] + 0.5 * cosines[1]) / 1.5, atol=1e-4)
+    told = run("evaluate", manifest, "--checkpoint", both, "--json").json
+    assert told["retrieval"]["all"]["top_1"] == 1.0
+    catalog = f"{tmp_path}/second"
+    words = ["--checkpoint", both, "--catalog", catalog]
+    assert run("index", manifest, *words).code == 0
+    found = run("search", photos[4], *words, "--explain", tmp_path / "why.png", "--json").json
+    assert found[0]["matches"][0]["product_id"] == STEMS[4]
+    assert (tmp_path / "why.png").stat().st_size > 1000
+
+
+def test_what_cannot_be_calibrated_is_one_line(
+    shop: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = shop / "model.safetensors", tmp_path / "out.safetensors"
+    for words, complaint in (
+        ((manifest, "--encoder", model, "--split", "train"), "no rows of split 'train'"),
+        ((manifest, "--encoder", "nowhere.safetensors"), "no such file of weights"),
+        ((tmp_path / "none.csv", "--encoder", model), "none.csv"),
+        ((manifest, "--encoder", f"{model}+0*{model}"), "must be a number above 0"),
+    ):
+        code, said = calibrated(capsys, *words, "--out", out)
+        assert (code, said.count("\n")) == (1, 1), said
+        assert complaint in said
+        assert not out.exists()
+    assert calibrated(capsys, manifest, "--encoder", model, "--out", tmp_path)[0] == 1
