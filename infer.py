@@ -184,6 +184,7 @@ def calibrate(arguments: Namespace) -> None:
     training = manifest[(manifest["split"] == "train") & (manifest["role"] == "product")]
     photos = listed_in_manifest(training) if len(training) else []
     checkpoint = encoder_of(arguments, photos)
+    checkpoint.second_look = arguments.second_look
     calibrate(checkpoint, manifest, arguments.split, arguments.max_broken)
     checkpoint.to("cpu").save(arguments.out)
     print(f"saved {arguments.out}: {checkpoint.embedding_size} numbers per photo")

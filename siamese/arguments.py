@@ -222,6 +222,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="as of index: a model.safetensors, resnet50, …, or several joined by +",
     )
+    calibrate.add_argument(
+        "--second-look",
+        action="store_true",
+        help="photos of people without a box: the mean of the whole photo and its middle",
+    )
     calibrate.add_argument("--out", required=True, help="model.safetensors to write")
     calibrate.add_argument("--device", help="cpu, cuda, …")
     calibrate.set_defaults(tolerance=None)

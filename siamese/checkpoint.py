@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from siamese.encoder import ConcatenationConfig, Encoder, config_from
 from siamese.errors import UserError
@@ -26,6 +27,7 @@ from siamese.files import replacing
 from siamese.pair_score import Calibration
 from siamese.photos import PhotoSource
 from siamese.preprocessing import Box, Preprocessing, preprocessing_from
+from siamese.second_look import middle_of
 
 FORMAT = "siamese-1"
 LATER_FIELDS = {"flip_average": False, "neck": "linear"}  # of an encoder's config
@@ -45,12 +47,15 @@ class Checkpoint:
         preprocessing: How photos become its input.
         calibration: Cosine → probability, and the threshold, fitted on validation products.
         trained_on: Label of the data, for people.
+        second_look: Whether photos of people without a box are looked at twice, see
+            `siamese.second_look`; products' embeddings do not depend on it.
     """
 
     encoder: Encoder
     preprocessing: Preprocessing
     calibration: Calibration
     trained_on: str
+    second_look: bool = False
 
     def __post_init__(self) -> None:
         self.encoder.eval().to(memory_format=torch.channels_last)
@@ -88,11 +93,27 @@ class Checkpoint:
         embedding: Tensor = self.encoder(self.preprocessing.normalise(tensor))
         return embedding.cpu()
 
+    @torch.inference_mode()
+    def embed_queries(self, pixels: np.ndarray | Tensor, whole: Sequence[bool]) -> Tensor:
+        """The same for photos of people, float32 (B, D).
+
+        Args:
+            pixels: uint8 (B, H, W, 3).
+            whole: For each whether it is all of a photo: it may then be looked at twice.
+        """
+        tensor, twice = torch.as_tensor(pixels), torch.tensor(whole, dtype=torch.bool)
+        embedding = self.embed_pixels(tensor)
+        if self.second_look and twice.any():
+            both = embedding[twice] + self.embed_pixels(middle_of(tensor[twice]))
+            embedding[twice] = functional.normalize(both, dim=1)
+        return embedding
+
     def embed(
         self,
         photos: Sequence[PhotoSource],
         boxes: Sequence[Box | None] | None = None,
         batch: int = 64,
+        people: bool = False,
     ) -> Tensor:
         """Embed photos: float32 (len(photos), D).
 
@@ -100,6 +121,7 @@ class Checkpoint:
             photos: Paths, encoded bytes or open binary files.
             boxes: For each photo the part to look at, in its own pixels, or None for all of it.
             batch: Photos per forward pass.
+            people: Whether they show people, not products.
 
         Raises:
             PhotoError: A photo cannot be used.
@@ -107,9 +129,11 @@ class Checkpoint:
         boxes = boxes or [None] * len(photos)
         parts = [torch.empty(0, self.embedding_size)]
         for start in range(0, len(photos), batch):
-            chosen = zip(photos[start : start + batch], boxes[start : start + batch], strict=True)
+            here = boxes[start : start + batch]
+            chosen = zip(photos[start : start + batch], here, strict=True)
             pixels = np.stack([self.preprocessing.read(photo, box) for photo, box in chosen])
-            parts.append(self.embed_pixels(pixels))
+            whole = [people and box is None for box in here]
+            parts.append(self.embed_queries(pixels, whole))
         return torch.cat(parts)
 
     def save(self, path: str | Path) -> None:
@@ -121,11 +145,15 @@ class Checkpoint:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        card = self._recipe() | {
-            "calibration": asdict(self.calibration),
-            "trained_on": self.trained_on,
-            "fingerprint": self.fingerprint,
-        }
+        card = (
+            self._recipe()
+            | {
+                "calibration": asdict(self.calibration),
+                "trained_on": self.trained_on,
+                "fingerprint": self.fingerprint,
+            }
+            | ({"second_look": True} if self.second_look else {})
+        )
         weights = {name: w.detach().contiguous() for name, w in self.encoder.state_dict().items()}
         with replacing(path) as temporary:
             try:
@@ -250,5 +278,9 @@ def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> 
         encoder = Encoder(config, preprocessing.height, preprocessing.width)
     encoder.load_state_dict(weights)
     return Checkpoint(
-        encoder, preprocessing, Calibration(**card["calibration"]), str(card["trained_on"])
+        encoder,
+        preprocessing,
+        Calibration(**card["calibration"]),
+        str(card["trained_on"]),
+        bool(card.get("second_look", False)),
     )

@@ -116,17 +116,20 @@ def embedded_products(
 
 
 def embed_with_bar(
-    checkpoint: Checkpoint, photos: Sequence[PhotoSource], boxes: Sequence[Box | None]
+    checkpoint: Checkpoint,
+    photos: Sequence[PhotoSource],
+    boxes: Sequence[Box | None],
+    people: Sequence[bool] | None = None,
 ) -> EmbeddedPhotos:
     """Embed photos past broken ones, with a progress bar on a terminal."""
     from siamese.embedding import embed_all
 
     if len(photos) <= 64:  # done before a bar could be read
-        return embed_all(checkpoint, photos, boxes)
+        return embed_all(checkpoint, photos, boxes, people=people)
     from tqdm import tqdm
 
     with tqdm(total=len(photos), unit=" photos", desc="embedding", disable=None) as bar:
-        return embed_all(checkpoint, photos, boxes, progress=bar.update)
+        return embed_all(checkpoint, photos, boxes, progress=bar.update, people=people)
 
 
 def report_broken(errors: Sequence[PhotoError]) -> None:
@@ -201,7 +204,10 @@ def search(
     places = [place for place, part in enumerate(parts) if not isinstance(part, PhotoError)]
     usable = [part for part in parts if not isinstance(part, PhotoError)]
     embedded = embed_with_bar(
-        finder.checkpoint, [photo for photo, _ in usable], [part for _, part in usable]
+        finder.checkpoint,
+        [photo for photo, _ in usable],
+        [part for _, part in usable],
+        [garment is None] * len(usable),
     )
     broken = [part for part in parts if isinstance(part, PhotoError)]
     broken += embedded.broken.values()

@@ -44,6 +44,7 @@ def embed_all(
     batch: int = 64,
     threads: int = 2,
     progress: Callable[[int], object] | None = None,
+    people: Sequence[bool] | None = None,
 ) -> EmbeddedPhotos:
     """Embed photos and go on past broken ones.
 
@@ -54,23 +55,31 @@ def embed_all(
         batch: Photos per forward pass.
         threads: That decode; Pillow lets them run at the same time.
         progress: Called after each batch with the number of its photos.
+        people: For each photo whether it shows a person, not a product; None: no one.
     """
+    whole = _whole(boxes or [None] * len(photos), people or [False] * len(photos))
     parts = [torch.empty(0, checkpoint.embedding_size)]
     usable: list[int] = []
     broken: dict[int, PhotoError] = {}
     for start, decoded in decoded_batches(checkpoint.preprocessing, photos, boxes, batch, threads):
-        pixels = []
+        pixels = {}
         for place, result in enumerate(decoded, start):
             if isinstance(result, PhotoError):
                 broken[place] = result
             else:
-                usable.append(place)
-                pixels.append(result)
+                pixels[place] = result
+        usable += pixels
         if pixels:
-            parts.append(checkpoint.embed_pixels(np.stack(pixels)))
+            queries = [whole[place] for place in pixels]
+            parts.append(checkpoint.embed_queries(np.stack(list(pixels.values())), queries))
         if progress is not None:
             progress(len(decoded))
     return EmbeddedPhotos(torch.cat(parts), usable, broken)
+
+
+def _whole(boxes: Sequence[Box | None], people: Sequence[bool]) -> list[bool]:
+    """Which photos show people, all of them."""
+    return [person and box is None for box, person in zip(boxes, people, strict=True)]
 
 
 def decoded_batches(

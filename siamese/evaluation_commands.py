@@ -85,7 +85,8 @@ def _embedded_split(
     frame = manifest[manifest["split"] == split].reset_index(drop=True)
     if frame.empty:
         raise CatalogError(f"the manifest has no rows of split {split!r}")
-    embedded = _embedded(checkpoint, frame["path"].tolist(), boxes_of(frame), max_broken)
+    people = (frame["role"] == "person").tolist()
+    embedded = _embedded(checkpoint, frame["path"].tolist(), boxes_of(frame), people, max_broken)
     return embedded.embeddings, frame.iloc[embedded.usable].reset_index(drop=True)
 
 
@@ -93,6 +94,7 @@ def _embedded(
     checkpoint: Checkpoint,
     photos: Sequence[PhotoSource],
     boxes: Sequence[Box | None],
+    people: Sequence[bool],
     max_broken: float,
 ) -> EmbeddedPhotos:
     """Photos to report on; broken ones are named on stderr.
@@ -100,7 +102,7 @@ def _embedded(
     Raises:
         CatalogError: More than that share cannot be used.
     """
-    embedded = embed_with_bar(checkpoint, photos, boxes)
+    embedded = embed_with_bar(checkpoint, photos, boxes, people)
     if len(embedded.broken) > max_broken * len(photos):
         raise CatalogError(
             f"{len(embedded.broken)} of {len(photos)} photos cannot be used, more than "
@@ -117,7 +119,7 @@ def _embedded_strangers(
     if not photos:
         return None
     paths, boxes = zip(*photos, strict=True)
-    return _embedded(checkpoint, paths, boxes, max_broken).embeddings
+    return _embedded(checkpoint, paths, boxes, [True] * len(paths), max_broken).embeddings
 
 
 def distractors_of(

@@ -122,7 +122,8 @@ def explain(
         with suppress(PhotoError):
             seen[place] = _seen(checkpoint.preprocessing, product, box)
     photos = list(seen.values())
-    local = local_embeddings(checkpoint, np.stack([photo.pixels for photo in photos]))
+    queries = [query_box is None] + [False] * (len(photos) - 1)
+    local = local_embeddings(checkpoint, np.stack([photo.pixels for photo in photos]), queries)
     parts, whole = local.parts, local.whole
     of_query = (parts[0] @ whole[1:].T).sum(dim=2) / max(len(whole) - 1, 1)
     contributions = [of_query.numpy(), *(parts[1:] @ whole[0]).numpy()]

@@ -129,7 +129,7 @@ class Finder:
         where: str | None = None,
         boxes: Sequence[Box | None] | None = None,
     ) -> list[Ranking]:
-        """Rank the catalog for each photo.
+        """Rank the catalog for each photo of a person.
 
         Args:
             photos: Paths, encoded bytes or open binary files.
@@ -146,7 +146,8 @@ class Finder:
             str(photo) if isinstance(photo, str | Path) else f"photo {number}"
             for number, photo in enumerate(photos, start=1)
         ]
-        return self.rank_embeddings(self.checkpoint.embed(photos, boxes), top, where, names)
+        embeddings = self.checkpoint.embed(photos, boxes, people=True)
+        return self.rank_embeddings(embeddings, top, where, names)
 
     def rank_embeddings(
         self,

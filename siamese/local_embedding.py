@@ -17,7 +17,7 @@ Shapes: B photos, H height, W width, h x w positions, C channels, D embedding si
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from siamese.checkpoint import Checkpoint
 from siamese.concatenation import Concatenation
 from siamese.encoder import Encoder, GeneralisedMeanPooling, SmallResNet
+from siamese.second_look import back_in_place, middle_of
 
 PATCHES = 8  # hidden in turn along the longer side of a photo
 HIDING = (0, 255)  # black and white: one of them at least differs from any garment
@@ -52,23 +53,43 @@ class LocalEmbeddings:
 
 
 @torch.inference_mode()
-def local_embeddings(checkpoint: Checkpoint, pixels: np.ndarray) -> LocalEmbeddings:
-    """The parts of preprocessed photos, uint8 (B, H, W, 3); on the CPU.
+def local_embeddings(
+    checkpoint: Checkpoint, pixels: np.ndarray, queries: Sequence[bool] | None = None
+) -> LocalEmbeddings:
+    """The parts of preprocessed photos; on the CPU.
 
     Whether they are exact is measured, not assumed: an encoder that does more than pooling and an
     affine neck falls back to occlusion.
+
+    Args:
+        checkpoint: The encoder.
+        pixels: uint8 (B, H, W, 3).
+        queries: For each whether it is a whole photo of a person, see `Checkpoint.embed_queries`;
+            None: no one.
     """
-    whole = checkpoint.embed_pixels(pixels)
-    device = next(iter(checkpoint.encoder.buffers()), torch.empty(0)).device
-    photos = checkpoint.preprocessing.normalise(torch.as_tensor(pixels).to(device))
-    parts = _exact_parts(checkpoint.encoder, photos)
+    queries = queries or [False] * len(pixels)
+    whole = checkpoint.embed_queries(pixels, queries)
+    tensor = torch.as_tensor(pixels)
+    parts = _exact_parts(checkpoint, tensor)
     if parts is not None:
-        return LocalEmbeddings(parts.cpu(), whole, True)
-    return LocalEmbeddings(occluded_parts(checkpoint, pixels, whole), whole, False)
+        if checkpoint.second_look and any(queries):
+            twice = torch.tensor(queries)
+            middle = _exact_parts(checkpoint, middle_of(tensor[twice]))
+            assert middle is not None  # as those of the whole photos
+            parts[twice] = _of_unit_sum(parts[twice] + back_in_place(middle))
+        return LocalEmbeddings(parts, whole, True)
+    return LocalEmbeddings(occluded_parts(checkpoint, pixels, whole, queries), whole, False)
 
 
-def _exact_parts(encoder: Encoder, photos: Tensor) -> Tensor | None:
-    """Parts (B, h, w, D) that sum to the embeddings of normalised photos; None if unknown."""
+def _exact_parts(checkpoint: Checkpoint, pixels: Tensor) -> Tensor | None:
+    """Parts (B, h, w, D) that sum to the embeddings of uint8 (B, H, W, 3); None if unknown."""
+    device = next(iter(checkpoint.encoder.buffers()), torch.empty(0)).device
+    parts = _parts_of(checkpoint.encoder, checkpoint.preprocessing.normalise(pixels.to(device)))
+    return None if parts is None else parts.cpu()
+
+
+def _parts_of(encoder: Encoder, photos: Tensor) -> Tensor | None:
+    """The same of normalised photos, on their device."""
     if isinstance(encoder.backbone, Concatenation):
         return _parts_side_by_side(encoder.backbone, photos)
     whole = encoder(photos)
@@ -83,7 +104,7 @@ def _exact_parts(encoder: Encoder, photos: Tensor) -> Tensor | None:
 
 def _parts_side_by_side(several: Concatenation, photos: Tensor) -> Tensor | None:
     """The same of encoders side by side, whose positions must be those of one another."""
-    found = [_exact_parts(encoder, seen) for encoder, seen in several.views(photos)]
+    found = [_parts_of(encoder, seen) for encoder, seen in several.views(photos)]
     known = [parts for parts in found if parts is not None]
     sizes = {(each.height, each.width) for each in several.preprocessings}
     if len(known) < len(found) or len({parts.shape[:3] for parts in known}) > 1 or len(sizes) > 1:
@@ -156,26 +177,34 @@ def feature_map(encoder: Encoder, photos: Tensor) -> Tensor | None:
     return features if features.ndim == 4 and features.shape[3] == channels else None
 
 
-def occluded_parts(checkpoint: Checkpoint, pixels: np.ndarray, whole: Tensor) -> Tensor:
+def occluded_parts(
+    checkpoint: Checkpoint,
+    pixels: np.ndarray,
+    whole: Tensor,
+    queries: Sequence[bool] | None = None,
+) -> Tensor:
     """Embedding minus embedding with one patch hidden, the mean over black and white patches.
 
     Args:
         checkpoint: The encoder.
         pixels: uint8 (B, H, W, 3).
         whole: The unit embeddings, float32 (B, D).
+        queries: As of `local_embeddings`.
 
     Returns:
         float32 (B, h, w, D) with the longer side of `PATCHES` positions.
     """
     patches = _patches(*pixels.shape[1:3])
     parts = torch.zeros(len(pixels), patches.size, whole.shape[1])
-    for photo, embedding, part in zip(pixels, whole, parts, strict=True):
+    queries = queries or [False] * len(pixels)
+    for photo, embedding, part, query in zip(pixels, whole, parts, queries, strict=True):
         hidden = photo[None].repeat(patches.size, axis=0)
         for shade in HIDING:
             for copy, patch in zip(hidden, patches.ravel(), strict=True):
                 copy[patch] = shade
             without = [
-                checkpoint.embed_pixels(some) for some in torch.from_numpy(hidden).split(BATCH)
+                checkpoint.embed_queries(some, [query] * len(some))
+                for some in torch.from_numpy(hidden).split(BATCH)
             ]
             part += (embedding - torch.cat(without)) / len(HIDING)
     return parts.view(len(pixels), *patches.shape, -1)

@@ -37,6 +37,7 @@ class Query:
         embedding: A unit embedding, float32 (D,).
         chosen: Places of the photos to rank, ascending int64; `None` for all.
         taste: Of the person who asks; knows only products and values of the catalog.
+        whole: Whether the pixels are all of the photo, not a part that was chosen.
     """
 
     goods: Goods
@@ -45,6 +46,7 @@ class Query:
     embedding: np.ndarray | None = None
     chosen: np.ndarray | None = None
     taste: Taste = NO_TASTE
+    whole: bool = False
 
     @property
     def alone(self) -> bool:
@@ -101,7 +103,8 @@ def _answer_of(goods: Goods, queries: Sequence[Query]) -> list[Found]:
     embeddings = torch.zeros(len(queries), goods.checkpoint.embedding_size)
     if new:
         pixels = np.stack([queries[place].pixels for place in new])  # type: ignore[misc]
-        embeddings[new] = goods.checkpoint.embed_pixels(pixels)
+        whole = [queries[place].whole for place in new]
+        embeddings[new] = goods.checkpoint.embed_queries(pixels, whole)
     for place, query in enumerate(queries):
         if query.embedding is not None:
             embeddings[place] = torch.from_numpy(query.embedding)

@@ -69,7 +69,9 @@ async def search_by_photo(
     seen = await services.in_thread(
         services.decoders, _seen, services, goods, content, part, garment
     )
-    asked = queries.Query(goods, top, seen.pixels, None, choice.photos, person)
+    asked = queries.Query(
+        goods, top, seen.pixels, None, choice.photos, person, whole=seen.box is None
+    )
     found = await services.ask(asked)
     column = services.vote_column(goods)
     return answer_out(goods, found, choice.products, id_of(request), column, seen)
@@ -170,7 +172,7 @@ def _explained(
 ) -> ExplanationOut:
     """Draw the photo and the product's most alike one, by which it was found."""
     check_upload(content, services.settings.max_pixels)
-    (query,) = goods.checkpoint.embed([content], [box]).numpy()
+    (query,) = goods.checkpoint.embed([content], [box], people=True).numpy()
     best = places[int((goods.snapshot.embeddings[places] @ query).argmax())]
     path = goods.snapshot.rows[PATH][best].as_py()
     explanation = explain(goods.checkpoint, content, [path], box)
