@@ -218,14 +218,23 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
 
     The size of the embedding and the neck may differ; then the neck keeps its own new weights, and
     the log says so. So may the size of the photos, where the weights do not depend on it, and
-    `flip_average`, which no weight depends on. Of several encoders side by side the first is taken.
+    `flip_average`, which no weight depends on.
+
+    Args:
+        encoder: Gets the weights.
+        preprocessing: Of its photos.
+        path: Of the checkpoint; of several encoders side by side the first is taken, or by
+            `PATH#2` the second, and so on.
 
     Raises:
         UserError: Missing, damaged, or of another architecture or normalisation.
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such checkpoint; check model.start_from")
-    given, pixels = _first_encoder(load_checkpoint(path))
+    name, mark, number = str(path).rpartition("#")
+    if not mark or not number.isdecimal() or Path(path).is_file():
+        name, number = str(path), "1"
+    if not Path(name).is_file():
+        raise UserError(f"{name}: no such checkpoint; check model.start_from")
+    given, pixels = _one_encoder(load_checkpoint(name), int(number), name)
     there, here = given.config, encoder.config
     same_neck = (there.embedding_size, there.neck) == (here.embedding_size, here.neck)
     free = ("embedding_size", "neck", "flip_average")
@@ -261,13 +270,16 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
         log.warning("%s has %s: the neck starts anew", path, differs)
 
 
-def _first_encoder(checkpoint: Checkpoint) -> tuple[Encoder, Preprocessing]:
-    """An encoder alone and what it sees; of several side by side the first."""
-    encoder, preprocessing = checkpoint.encoder, checkpoint.preprocessing
-    while isinstance(encoder.config, ConcatenationConfig):
-        preprocessing = encoder.config.parts[0].preprocessing
-        encoder = cast(Encoder, encoder.get_submodule("backbone.encoders.0"))
-    return encoder, preprocessing
+def _one_encoder(checkpoint: Checkpoint, number: int, path: str) -> tuple[Encoder, Preprocessing]:
+    """An encoder alone and what it sees: of several side by side that number, from 1."""
+    config = checkpoint.encoder.config
+    parts = config.parts if isinstance(config, ConcatenationConfig) else ()
+    if not 1 <= number <= max(len(parts), 1):
+        raise UserError(f"{path}#{number}: number its encoders from 1 to {max(len(parts), 1)}")
+    if not parts:
+        return checkpoint.encoder, checkpoint.preprocessing
+    encoder = checkpoint.encoder.get_submodule(f"backbone.encoders.{number - 1}")
+    return cast(Encoder, encoder), parts[number - 1].preprocessing
 
 
 def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> Checkpoint:

@@ -66,7 +66,8 @@ class SiameseModule(pl.LightningModule):
             hub, a path reads a local file, `hf-hub:OWNER/REPOSITORY` a repository of timm's kind.
             Preprocessing then takes their mean and std, unless others are set.
         start_from: A model.safetensors whose weights the training starts from, in place of
-            `pretrained`. If its embeddings have another size, the neck starts anew.
+            `pretrained`. If its embeddings have another size, the neck starts anew. `PATH#2` is
+            the second of several encoders side by side.
         freeze_backbone: Train the neck and the pair score only.
         loss: `sigmoid` (all pairs of a batch, learned scale and bias), `bare_sigmoid` (the
             LookBook report's: drawn pairs, sigmoid of the cosine), `infonce` or `supcon`.

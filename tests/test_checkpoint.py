@@ -419,19 +419,26 @@ def test_a_start_that_is_another_network_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_start_of_several_encoders_is_the_first_of_them(saved: Path, tmp_path: Path) -> None:
+def test_a_start_of_several_encoders_is_the_first_or_the_one_named(
+    saved: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "both.safetensors"
     first, other = load_checkpoint(saved), made(replace(SMALL, widths=(8, 8)))
-    concatenated([concatenated([first, other]), other]).save(tmp_path / "both.safetensors")
-    encoder = Encoder(SMALL, 32, 32)
-    start_from_checkpoint(encoder, Preprocessing(32, 32), tmp_path / "both.safetensors")
-    for name, weight in first.encoder.state_dict().items():
-        assert torch.equal(encoder.state_dict()[name], weight), name
-    with pytest.raises(UserError, match=r"another encoder, with widths \(8, 16\)"):
-        start_from_checkpoint(
-            Encoder(other.encoder.config, 32, 32),
-            Preprocessing(32, 32),
-            tmp_path / "both.safetensors",
-        )
+    concatenated([first, other]).save(path)
+    for name, given in ((path, first), (f"{path}#1", first), (f"{path}#2", other)):
+        encoder = Encoder(given.encoder.config, 32, 32)
+        start_from_checkpoint(encoder, Preprocessing(32, 32), name)
+        for key, weight in given.encoder.state_dict().items():
+            assert torch.equal(encoder.state_dict()[key], weight), key
+    for name, complaint in (
+        (f"{path}#2", r"#2: is another encoder, with widths \(8, 8\)"),
+        (f"{path}#0", "number its encoders from 1 to 2"),
+        (f"{path}#3", "number its encoders from 1 to 2"),
+        (f"{saved}#2", "number its encoders from 1 to 1"),
+        (f"{path}#two", "no such checkpoint"),
+    ):
+        with pytest.raises(UserError, match=complaint):
+            start_from_checkpoint(Encoder(SMALL, 32, 32), Preprocessing(32, 32), name)
 
 
 def test_a_neck_where_there_was_none_starts_anew(
