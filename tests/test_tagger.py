@@ -13,6 +13,7 @@ from siamese.attributes.confusion import confusion_counts, draw_confusion
 from siamese.attributes.filling import fill, missing
 from siamese.attributes.held_out import held_out
 from siamese.attributes.label_table import read_labels
+from siamese.attributes.labelled import labelled
 from siamese.attributes.one_pass import embed_and_tag
 from siamese.attributes.tagger import (
     Column,
@@ -28,6 +29,7 @@ from siamese.attributes.tagger_training import tagger_loss, train_tagger
 from siamese.attributes.tensor_file import TaggerError
 from siamese.catalog import Catalog, CatalogError, Product
 from siamese.checkpoint import load_checkpoint
+from siamese.concatenation import concatenated
 from siamese.labels import UNKNOWN
 
 UNISEX: dict[str, tuple[str, ...]] = {"Unisex": ("Men", "Women")}
@@ -197,6 +199,40 @@ def test_one_pass_says_what_two_passes_say(tmp_path: Path, kind: str, flip: bool
     checkpoint = load_checkpoint(save_checkpoint(tmp_path / "other.safetensors", seed=1))
     with pytest.raises(TaggerError, match="another encoder"):
         embed_and_tag(checkpoint, tagger, pixels)
+
+
+def test_features_of_encoders_side_by_side_are_those_of_each_before_its_neck(
+    tmp_path: Path,
+) -> None:
+    """Weighted as their embeddings; in one pass, too, and in an encoder made of the tagger."""
+    alone = [
+        load_checkpoint(save_checkpoint(tmp_path / f"{seed}.safetensors", seed=seed))
+        for seed in (0, 1)
+    ]
+    both = concatenated(alone, [1.0, 0.25])
+    pixels = np.random.default_rng(4).integers(0, 255, (5, 48, 32, 3), np.uint8)
+    expected = [
+        without_neck(each).embed_pixels(pixels) * share**0.5
+        for each, share in zip(alone, (0.8, 0.2), strict=True)
+    ]
+    bare = without_neck(both)
+    features = bare.embed_pixels(pixels)
+    torch.testing.assert_close(features, torch.cat(expected, dim=1))
+    assert bare.embedding_size == features.shape[1]
+    torch.testing.assert_close(
+        both.embed_pixels(pixels), concatenated(alone, [1.0, 0.25]).embed_pixels(pixels)
+    )
+    columns = (Column("gender", GENDERS, {}),)
+    tagger = Tagger(TaggerCard(columns, features.shape[1], "features", "softmax", both.fingerprint))
+    embeddings, tags = embed_and_tag(both, tagger, pixels)
+    torch.testing.assert_close(embeddings, both.embed_pixels(pixels))
+    assert tags == tagger.tags(tagger.reader(both).embed_pixels(pixels))
+    made = labelled(tagger.reader(both), tagger, features.numpy())
+    made.save(tmp_path / "labels.safetensors")
+    again = load_checkpoint(tmp_path / "labels.safetensors")
+    torch.testing.assert_close(again.embed_pixels(pixels), made.embed_pixels(pixels))
+    shares = tagger.probabilities(features)[0]
+    torch.testing.assert_close(made.embed_pixels(pixels)[:, :3], shares.detach())
 
 
 def test_products_held_out_are_a_fifth_and_those_with_one_photo_stay_together() -> None:

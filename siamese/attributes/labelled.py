@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from siamese.attributes.tagger import Tagger, card_from
+from siamese.attributes.tagger import Tagger, card_from, strip_neck
 from siamese.checkpoint import Checkpoint
 from siamese.encoder import Encoder, LabelledConfig
 from siamese.pair_score import Calibration
@@ -45,7 +45,7 @@ class Labelled(nn.Module):
         self.encoder = Encoder(config.reader, height, width)
         self.tagger = Tagger(card_from(config.card))
         if self.tagger.card.input == "features":
-            self.encoder.neck = nn.Identity()
+            strip_neck(self.encoder)
         remainder = config.embedding_size - sum(len(codes) for codes in self.tagger.codes)
         self.register_buffer("centre", torch.zeros(self.tagger.card.size))
         self.register_buffer("directions", torch.zeros(self.tagger.card.size, remainder))

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from siamese.attributes.tagger import Tag, Tagger
 from siamese.checkpoint import Checkpoint
+from siamese.concatenation import Concatenation
+from siamese.encoder import Encoder
 
 
 @torch.inference_mode()
@@ -38,12 +40,20 @@ def embed_and_tag(
         return embeddings, tagger.tags(embeddings)
     device = next(iter(encoder.buffers()), torch.empty(0)).device
     tensor = checkpoint.preprocessing.normalise(torch.as_tensor(pixels).to(device))
-    views = [tensor, tensor.flip(3)] if encoder.config.flip_average else [tensor]
-    features = [encoder.backbone(view) for view in views]
-    # As `Encoder.forward` does with and without a neck.
-    embedding = _mean([encoder.embed_features(view) for view in features])
-    pooled = _mean([functional.normalize(view.float(), dim=1) for view in features])
+    embedding, pooled = _with_and_without_neck(encoder, tensor)
     return embedding.cpu(), tagger.tags(pooled.cpu())
+
+
+def _with_and_without_neck(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Tensor]:
+    """What `Encoder.forward` gives, and what it gives after `strip_neck`: (B, D) and (B, C)."""
+    if isinstance(encoder.backbone, Concatenation):
+        found = [_with_and_without_neck(*each) for each in encoder.backbone.views(photos)]
+        embeddings, features = zip(*found, strict=True)
+        return encoder.backbone.joined(embeddings), encoder.backbone.joined(features)
+    views = [photos, photos.flip(3)] if encoder.config.flip_average else [photos]
+    pooled = [encoder.backbone(view) for view in views]
+    embedding = _mean([encoder.embed_features(view) for view in pooled])
+    return embedding, _mean([functional.normalize(view.float(), dim=1) for view in pooled])
 
 
 def _mean(vectors: list[Tensor]) -> Tensor:

@@ -9,13 +9,15 @@ import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from siamese.attributes.tensor_file import TaggerError, load_tensors, save_tensors
 from siamese.checkpoint import Checkpoint
+from siamese.concatenation import Concatenation
+from siamese.encoder import ConcatenationConfig, Encoder
 from siamese.products import Attribute
 
 FORMAT = "siamese-tagger-1"
@@ -172,9 +174,23 @@ def without_neck(checkpoint: Checkpoint) -> Checkpoint:
     The neck keeps what tells products apart and drops some of what tells their kinds.
     """
     encoder = copy.deepcopy(checkpoint.encoder)
+    strip_neck(encoder)
+    return replace(checkpoint, encoder=encoder)
+
+
+def strip_neck(encoder: Encoder) -> None:
+    """Make an encoder give its pooled features; encoders side by side give theirs."""
+    if isinstance(encoder.backbone, Concatenation):
+        assert isinstance(encoder.config, ConcatenationConfig)
+        members = [cast(Encoder, member) for member in encoder.backbone.encoders]
+        for member in members:
+            strip_neck(member)
+        pairs = zip(encoder.config.parts, members, strict=True)
+        parts = tuple(replace(part, encoder=member.config) for part, member in pairs)
+        encoder.features = sum(member.features for member in members)
+        encoder.config = replace(encoder.config, parts=parts)
     encoder.neck = nn.Identity()
     encoder.config = replace(encoder.config, embedding_size=encoder.features)
-    return replace(checkpoint, encoder=encoder)
 
 
 def load_tagger(path: str | Path) -> Tagger:
