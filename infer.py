@@ -38,19 +38,17 @@ from siamese.arguments import parse
 from siamese.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from siamese.catalog import Catalog
     from siamese.checkpoint import Checkpoint
     from siamese.garment_choice import GarmentChoice
     from siamese.listing import ListedPhoto
-    from siamese.preprocessing import Box
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the latter two as shells give them
 
 
 def index(arguments: Namespace) -> None:
     """Make a catalog."""
+    from datasets.places import folder_photos, manifest_photos
     from siamese.commands import index
 
     if arguments.photos is not None:
@@ -85,6 +83,8 @@ def add(arguments: Namespace) -> None:
         for photo in arguments.photos
     ]
     if arguments.manifest is not None:
+        from datasets.places import manifest_photos
+
         photos = manifest_photos(arguments.manifest)
     limit = 0.0 if arguments.manifest is None else arguments.max_broken
     products = embedded_products(checkpoint, photos, limit)
@@ -159,10 +159,11 @@ def search(arguments: Namespace) -> None:
 
 def evaluate(arguments: Namespace) -> None:
     """Report on a split of a manifest."""
+    from datasets.places import listed_at, sound_manifest, strangers_at
     from siamese.evaluation_commands import distractors_of, evaluate
 
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
-    distractors: list[ListedPhoto] = []
+    distractors = []
     if arguments.distractors is not None:
         sought = set(manifest.loc[manifest["split"] == arguments.split, "path"])
         listed = listed_at(arguments.distractors)
@@ -177,6 +178,7 @@ def evaluate(arguments: Namespace) -> None:
 
 def calibrate(arguments: Namespace) -> None:
     """Write an encoder whose score means something: a trained one, or several side by side."""
+    from datasets.places import sound_manifest
     from siamese.evaluation_commands import calibrate
     from siamese.listing import listed_in_manifest
 
@@ -201,19 +203,22 @@ def tagger(arguments: Namespace) -> None:
     if arguments.action == "apply":
         print(commands.apply(arguments, catalog, checkpoint))
         return
+    from datasets.places import ids_of_test_split
+
     action = commands.train if arguments.action == "train" else commands.evaluate
-    print(action(arguments, catalog, checkpoint, test_ids_of(arguments.split)))
+    print(action(arguments, catalog, checkpoint, ids_of_test_split(arguments.split)))
 
 
 def flag(arguments: Namespace) -> None:
     """Train or use the model of one column; no encoder is needed."""
+    from datasets.places import ids_of_test_split
     from siamese.attributes import flag_commands as commands
 
     catalog = catalog_of(arguments)
     if arguments.action == "apply":
         print(commands.apply(arguments, catalog))
     else:
-        print(commands.train(arguments, catalog, test_ids_of(arguments.split)))
+        print(commands.train(arguments, catalog, ids_of_test_split(arguments.split)))
 
 
 def suggest(arguments: Namespace) -> None:
@@ -226,16 +231,6 @@ def suggest(arguments: Namespace) -> None:
         "candidates": commands.show_candidates,
     }
     print(show[arguments.command](arguments, catalog_of(arguments)))
-
-
-def test_ids_of(manifest: str | None) -> frozenset[str] | None:
-    """Products of a manifest's test split; None without one."""
-    if manifest is None:
-        return None
-    from datasets.manifest import read_manifest
-
-    rows = read_manifest(manifest)
-    return frozenset(rows.loc[rows["split"] == "test", "product_id"])
 
 
 def serve(arguments: Namespace) -> None:
@@ -251,6 +246,8 @@ def compare(arguments: Namespace) -> None:
     from siamese.attributes.study_commands import compare_all, photos_of_folder, photos_of_manifest
 
     if os.path.isdir(arguments.source):
+        from datasets.places import folder_photos
+
         photos = photos_of_folder(folder_photos(arguments.source, arguments.attributes))
     else:
         from datasets.manifest import read_manifest
@@ -307,52 +304,6 @@ def device_of(arguments: Namespace, many: bool) -> str:
     return device
 
 
-def listed_at(place: str) -> list[ListedPhoto]:
-    """The product photos of a folder or of a manifest file."""
-    return folder_photos(place, None) if os.path.isdir(place) else manifest_photos(place)
-
-
-def strangers_at(place: str) -> list[tuple[str, Box | None]]:
-    """The photos of a folder, or those of people in a table, with the part to look at."""
-    if not place.lower().endswith(".csv"):
-        from siamese.listing import photos_in
-
-        return [(photo, None) for photo in photos_in(place)]
-    from datasets.manifest import read_photo_table
-    from siamese.boxes import boxes_of
-
-    table = read_photo_table(place)
-    people = table[table["role"] == "person"]
-    if people.empty:
-        raise UserError(f"{place}: no row of role person; strangers are photos of people")
-    return list(zip(people["path"], boxes_of(people), strict=True))
-
-
-def sound_manifest(path: str, split: str, max_broken: float) -> pd.DataFrame:
-    """A manifest that training would take, without rows of the split whose box is unusable.
-
-    The photos themselves are looked at when they are embedded.
-    """
-    from datasets.manifest import (
-        ManifestError,
-        describe_faults,
-        drop_broken_photos,
-        find_faults,
-        read_manifest,
-    )
-
-    manifest = read_manifest(path)
-    faults = find_faults(manifest, check_files=False)
-    concerned = manifest["split"].iloc[faults["row"]].to_numpy() == split
-    faults = faults[concerned | (faults["kind"] == "table")]
-    if (faults["kind"] == "table").any():
-        raise ManifestError(describe_faults(faults))
-    kept, dropped = drop_broken_photos(manifest, faults, limit=max_broken)
-    for photo in dropped.itertuples():
-        print(f"skipped row {photo.row}, {photo.path}: {photo.fault}", file=sys.stderr)
-    return kept
-
-
 def garment_of(arguments: Namespace) -> GarmentChoice | None:
     """What finds the garment that a search is for; None where all of the photo or a box is."""
     if arguments.garment is None:
@@ -364,32 +315,6 @@ def garment_of(arguments: Namespace) -> GarmentChoice | None:
 
     isolation = load_finder_of_garments(arguments.isolation, arguments.isolation_weights)
     return GarmentChoice(isolation, arguments.garment, arguments.remove_background)
-
-
-def manifest_photos(path: str) -> list[ListedPhoto]:
-    """The product photos of a manifest file."""
-    from datasets.manifest import read_manifest
-    from siamese.listing import listed_in_manifest
-
-    return listed_in_manifest(read_manifest(path))
-
-
-def folder_photos(folder: str, attributes: str | None) -> list[ListedPhoto]:
-    """The photos of a folder with the attributes of a CSV."""
-    from datasets.manifest import read_csv_as_text, with_numbers
-    from siamese.listing import listed_in_folder
-    from siamese.products import listed
-
-    if attributes is None:
-        return listed_in_folder(folder)
-    table = read_csv_as_text(attributes)
-    if "product_id" not in table:  # renamed first, so that 000001 stays text
-        table = table.rename(columns={"id": "product_id"})
-    photos = listed_in_folder(folder, with_numbers(table))
-    without = sorted(set(table["product_id"].dropna()) - {photo.product_id for photo in photos})
-    if without:
-        print(f"{attributes}: no photo of {listed(without)}, left out", file=sys.stderr)
-    return photos
 
 
 COMMANDS: dict[str, Callable[[Namespace], None]] = {

@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from datasets.manifest import read_manifest
-from infer import listed_at
+from datasets.places import listed_at
 from siamese.boxes import boxes_of
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.commands import embed_with_bar

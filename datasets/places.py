@@ -1,0 +1,84 @@
+"""What places named on infer.py's command line hold: folders of photos, and tables of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pandas as pd
+
+from datasets.manifest import (
+    ManifestError,
+    describe_faults,
+    drop_broken_photos,
+    find_faults,
+    read_csv_as_text,
+    read_manifest,
+    read_photo_table,
+    with_numbers,
+)
+from siamese.boxes import boxes_of
+from siamese.errors import UserError
+from siamese.listing import ListedPhoto, listed_in_folder, listed_in_manifest, photos_in
+from siamese.preprocessing import Box
+from siamese.products import listed
+
+
+def manifest_photos(path: str) -> list[ListedPhoto]:
+    """The product photos of a manifest file."""
+    return listed_in_manifest(read_manifest(path))
+
+
+def folder_photos(folder: str, attributes: str | None) -> list[ListedPhoto]:
+    """The photos of a folder with the attributes of a CSV."""
+    if attributes is None:
+        return listed_in_folder(folder)
+    table = read_csv_as_text(attributes)
+    if "product_id" not in table:  # renamed first, so that 000001 stays text
+        table = table.rename(columns={"id": "product_id"})
+    photos = listed_in_folder(folder, with_numbers(table))
+    without = sorted(set(table["product_id"].dropna()) - {photo.product_id for photo in photos})
+    if without:
+        print(f"{attributes}: no photo of {listed(without)}, left out", file=sys.stderr)
+    return photos
+
+
+def listed_at(place: str) -> list[ListedPhoto]:
+    """The product photos of a folder or of a manifest file."""
+    return folder_photos(place, None) if os.path.isdir(place) else manifest_photos(place)
+
+
+def strangers_at(place: str) -> list[tuple[str, Box | None]]:
+    """The photos of a folder, or those of people in a table, with the part to look at."""
+    if not place.lower().endswith(".csv"):
+        return [(photo, None) for photo in photos_in(place)]
+    table = read_photo_table(place)
+    people = table[table["role"] == "person"]
+    if people.empty:
+        raise UserError(f"{place}: no row of role person; strangers are photos of people")
+    return list(zip(people["path"], boxes_of(people), strict=True))
+
+
+def sound_manifest(path: str, split: str, max_broken: float) -> pd.DataFrame:
+    """A manifest that training would take, without rows of the split whose box is unusable.
+
+    The photos themselves are looked at when they are embedded.
+    """
+    manifest = read_manifest(path)
+    faults = find_faults(manifest, check_files=False)
+    concerned = manifest["split"].iloc[faults["row"]].to_numpy() == split
+    faults = faults[concerned | (faults["kind"] == "table")]
+    if (faults["kind"] == "table").any():
+        raise ManifestError(describe_faults(faults))
+    kept, dropped = drop_broken_photos(manifest, faults, limit=max_broken)
+    for photo in dropped.itertuples():
+        print(f"skipped row {photo.row}, {photo.path}: {photo.fault}", file=sys.stderr)
+    return kept
+
+
+def ids_of_test_split(manifest: str | None) -> frozenset[str] | None:
+    """Products of a manifest's test split; None without one."""
+    if manifest is None:
+        return None
+    rows = read_manifest(manifest)
+    return frozenset(rows.loc[rows["split"] == "test", "product_id"])
