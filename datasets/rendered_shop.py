@@ -4,7 +4,6 @@ The demo's garments are told apart by pattern and print. Encoders that learn fro
 one black top for the next, which is most of what a real shop asks of them.
 """
 
-from colorsys import hsv_to_rgb
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +11,10 @@ import numpy as np
 from datasets.rendered_brushes import Colour
 from datasets.rendered_garments import NECKLINES, TOPS, Garment, design_garment, random_garment
 
-PLAIN_TOPS = 0.65  # share of the products; the others are as in the demo
+PLAIN_TOPS = 0.6  # share of the products; the others are as in the demo
 KIND_WEIGHTS = (0.32, 0.26, 0.08, 0.16, 0.02, 0.12, 0.04)  # of TOPS
 NECKLINE_WEIGHTS = (0.34, 0.22, 0.22, 0.12, 0.10)
 FLARES = (0.0, 0.0, 3.0, 6.0, 10.0, 14.0)  # body units
-ANY_COLOUR = 0.45  # share of these tops whose colour is none of the demo's palette
 LIGHTER, TINTED = 9.0, 4.0  # standard deviations, in levels of 255
 PATTERNED = 0.2  # share of these tops that keep their pattern or print
 
@@ -31,9 +29,7 @@ def _plain_top(random: np.random.Generator) -> Garment:
     """A top of a popular colour's shade, with a cut of its own."""
     kind = str(random.choice(TOPS, p=KIND_WEIGHTS))
     garment = random_garment(random, kind)
-    any_colour = random.random() < ANY_COLOUR
-    base = _colour(random) if any_colour else _shade_of(random, garment.base)
-    garment = replace(garment, base=base)
+    garment = replace(garment, base=_shade_of(random, garment.base))
     if random.random() >= PATTERNED:
         garment = replace(
             garment,
@@ -55,13 +51,6 @@ def _plain_top(random: np.random.Generator) -> Garment:
     if kind == "t-shirt":
         garment = replace(garment, sleeve=float(random.uniform(0.14, 0.6)))
     return garment
-
-
-def _colour(random: np.random.Generator) -> Colour:
-    """Any hue, pale to strong, dark to light."""
-    rgb = hsv_to_rgb(random.random(), random.beta(1.4, 1.8), random.uniform(0.25, 0.97))
-    red, green, blue = (round(255 * part) for part in rgb)
-    return red, green, blue
 
 
 def _shade_of(random: np.random.Generator, colour: Colour) -> Colour:

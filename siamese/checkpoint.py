@@ -102,10 +102,11 @@ class Checkpoint:
             whole: For each whether it is all of a photo: it may then be looked at twice.
         """
         tensor, twice = torch.as_tensor(pixels), torch.tensor(whole, dtype=torch.bool)
-        embedding = self.embed_pixels(tensor)
-        if self.second_look and twice.any():
-            both = embedding[twice] + self.embed_pixels(middle_of(tensor[twice]))
-            embedding[twice] = functional.normalize(both, dim=1)
+        if not (self.second_look and twice.any()):
+            return self.embed_pixels(tensor)
+        both = torch.cat([tensor, middle_of(tensor[twice])])
+        embedding, closer = self.embed_pixels(both).split([len(tensor), int(twice.sum())])
+        embedding[twice] = functional.normalize(embedding[twice] + closer, dim=1)
         return embedding
 
     def embed(

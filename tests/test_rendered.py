@@ -265,7 +265,8 @@ def test_the_shop_takes_two_of_three_photos_in_a_studio() -> None:
 
 def test_the_style_is_a_parameter_like_others(tmp_path: Path) -> None:
     write_rendered_dataset(tmp_path / "shop", 1, 1, workers=1, style="shop")
-    assert json.loads((tmp_path / "shop" / "rendered.json").read_text())["style"] == "shop"
+    marker = json.loads((tmp_path / "shop" / "rendered.json").read_text())
+    assert marker["style"] == "shop, version 2"
     with pytest.raises(ValueError, match="was drawn with"):
         write_rendered_dataset(tmp_path / "shop", 1, 1, workers=1)
     with pytest.raises(ValueError, match="style must be one of demo, shop, not 'market'"):
