@@ -146,15 +146,13 @@ class Checkpoint:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        card = (
-            self._recipe()
-            | {
-                "calibration": asdict(self.calibration),
-                "trained_on": self.trained_on,
-                "fingerprint": self.fingerprint,
-            }
-            | ({"second_look": True} if self.second_look else {})
-        )
+        card = self._recipe() | {
+            "calibration": asdict(self.calibration),
+            "trained_on": self.trained_on,
+            "fingerprint": self.fingerprint,
+        }
+        if self.second_look:
+            card["second_look"] = True
         weights = {name: w.detach().contiguous() for name, w in self.encoder.state_dict().items()}
         with replacing(path) as temporary:
             try:
