@@ -8,8 +8,8 @@ from datasets.rendered_garments import BOTTOMS, Garment
 
 BOTTOMS_TOP = WAIST_Y + 14  # where skirts and trousers begin
 LEG_WIDTHS = (9.0, 6.5)  # half widths of a trouser leg at knee and ankle
-NECK_HALF_WIDTHS = {"boat": 15.0, "scoop": 11.5, "square": 11.0, "turtle": 7.5}
-NECK_DEPTHS = {"crew": 5.0, "scoop": 12.0, "boat": 3.5, "v": 15.0, "square": 12.0}
+NECK_HALF_WIDTHS = {"boat": 15.0, "scoop": 11.5, "square": 11.0, "turtle": 7.5, "straps": 14.0}
+NECK_DEPTHS = {"crew": 5.0, "scoop": 12.0, "boat": 3.5, "v": 15.0, "square": 12.0, "straps": 16.0}
 
 
 def has_legs(garment: Garment) -> bool:
@@ -24,7 +24,8 @@ def front_edges(figure: Figure, garment: Garment, y: Points) -> tuple[Points, Po
     half = figure.half_width(y) * garment.ease
     if garment.ease > 1.15 and garment.kind not in BOTTOMS:  # loose cloth ignores the waist
         half = np.maximum(half, figure.half_width(np.array([CHEST_Y]))[0] * garment.ease * 0.93)
-    half = half + garment.flare * np.clip((y - WAIST_Y) / (garment.hem - WAIST_Y), 0, 1) ** 1.3
+    start = garment.gathers or WAIST_Y
+    half = half + garment.flare * np.clip((y - start) / (garment.hem - start), 0, 1) ** 1.3
     return -half, half
 
 
@@ -104,7 +105,7 @@ def _armhole(figure: Figure, garment: Garment, chest: float) -> Points:
     """Right edge from the shoulder to below the arm: (N, 2)."""
     shoulder = figure.half_width(np.array([SHOULDER_Y]))[0]
     if garment.sleeve == 0:
-        tip = max(neck_half_width(garment) + 6.0, shoulder * 0.78)
+        tip = max(neck_half_width(garment) + garment.strap, shoulder * garment.armhole)
         return np.array(
             (
                 (tip, SHOULDER_Y - 2),

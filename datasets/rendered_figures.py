@@ -13,6 +13,8 @@ from datasets.rendered_brushes import Points
 SHOULDER_Y, CHEST_Y, WAIST_Y, HIP_Y, CROTCH_Y = 6.0, 26.0, 55.0, 82.0, 94.0
 UPPER_ARM, FORE_ARM = 37.0, 33.0
 SIDES = (-1, 1)
+FLAT = (27.0, 25.5, 24.0, 25.5)  # half widths of shoulder, chest, waist, hip of a garment laid flat
+MANNEQUIN = (25.0, 21.0, 17.5, 21.5)
 
 POSES = (
     "arms down",
@@ -36,6 +38,7 @@ class Figure:
     scale: float  # canvas pixels per body unit
     origin: tuple[float, float]  # canvas place of the neck
     flat: bool = False
+    mannequin: float = 0.0  # of a flat figure: 1 is formed as a body, 0 as a garment on a table
     pose: str = "arms down"
     lean: float = 0.0  # shear: sideways units per unit of height
     bend: float = 0.0  # sideways push of the waist
@@ -70,13 +73,16 @@ def flat_figure(
     heights: tuple[float, float],
     half_width: float,
     sleeve: float,
+    mannequin: float = 0.0,
 ) -> Figure:
     """A symmetrical lay that fills the canvas (height, width) with a garment.
 
     heights: body heights from..to that it covers; half_width: its reach to a side without
-    sleeves; sleeve: share of the arm that its sleeves cover.
+    sleeves; sleeve: share of the arm that its sleeves cover; mannequin: 0..1, how much of a body
+    is inside.
     """
     spread = random.uniform(0.24, 0.42) + 0.006 * max(0.0, half_width - 28)
+    spread *= 1 - 0.45 * mannequin
     reach = max(half_width, 30 + 70 * sleeve * np.sin(spread) + 6 * (sleeve > 0))
     top, bottom = heights[0], max(heights[1], 12 + 70 * sleeve * np.cos(spread) + 4)
     fit = min(canvas[0] * 0.94 / (bottom - top), canvas[1] * 0.48 / reach)
@@ -91,8 +97,16 @@ def flat_figure(
         down = np.array((side * np.sin(spread), np.cos(spread)))
         arms[side] = np.stack((shoulder, shoulder + UPPER_ARM * down, shoulder + 70 * down))
         legs[side] = np.array(((side * 12.5, HIP_Y), (side * 14.0, 138.0), (side * 16.0, 188.0)))
-    half_widths = (27.0, 25.5, 24.0, 25.5)
-    return Figure(scale, origin, flat=True, half_widths=half_widths, arms=arms, legs=legs)
+    body = np.array(FLAT) + mannequin * (np.array(MANNEQUIN) - FLAT)
+    return Figure(
+        scale,
+        origin,
+        flat=True,
+        mannequin=mannequin,
+        half_widths=tuple(body.tolist()),
+        arms=arms,
+        legs=legs,
+    )
 
 
 def posed_figure(

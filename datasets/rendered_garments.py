@@ -120,6 +120,14 @@ class Garment:
     pocket: str  # "none", "chest", "kangaroo", "two"
     closure: str  # "none", "buttons", "zip", "open"
     belt: bool
+    # What only the shop's tops have; the defaults are the demo's.
+    strap: float = 6.0  # least width of a sleeveless shoulder, body units
+    armhole: float = 0.78  # where a sleeveless shoulder ends, a share of the body's
+    sleeve_flare: float = 0.0  # how much wider cuffs are, a share
+    gathers: float = 0.0  # body units below the neck of a seam that cloth falls from; 0 for none
+    placket: int = 0  # buttons of a short closure below the neck
+    wrap: bool = False  # one half of the front lies over the other
+    yoke: float = 0.0  # body units of sheer cloth below the neck; 0 for none
 
     def signature(self) -> tuple[object, ...]:
         """What an eye can tell apart, coarsely: two products must not share it."""

@@ -43,7 +43,10 @@ def draw_product_photo(product: int, seed: int = 0, style: Style = "demo") -> Im
     top = 66.0 if garment.kind in BOTTOMS else -9.0
     bottom = garment.hem + max(garment.hem_curve, 0) + 2
     half_width = 26 * garment.ease + garment.flare + 2
-    figure = flat_figure(random, CANVAS, (top, bottom), half_width, garment.sleeve)
+    mannequin = 0.0
+    if style == "shop":
+        mannequin = float(np.random.default_rng([seed, product, 6]).uniform(0.3, 1))
+    figure = flat_figure(random, CANVAS, (top, bottom), half_width, garment.sleeve, mannequin)
     draw_laid_flat(canvas, figure, garment, random)
     return develop(random, canvas, (HEIGHT, WIDTH), studio=True)
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from datasets.rendered_brushes import Colour, Image, Points, grain, multiply
+from datasets.rendered_details import draw_details
 from datasets.rendered_garments import BOTTOMS, Garment
 from datasets.rendered_patterns import DENSITY, FRONT_WIDTH, PATTERN_DRAWERS, grid, pixel
 
@@ -37,6 +38,7 @@ def weave(garment: Garment) -> Cloth:
     front = pattern
     draw_print(front, garment, random)
     draw_fittings(front, garment)
+    front = draw_details(front, garment, random)
     if garment.kind == "sweater":
         rib = grid(height)[0] % 5 < 1.5
         front = multiply(front, np.where(rib, 0.84, 1.0).astype(np.float32))

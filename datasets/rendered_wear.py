@@ -130,7 +130,7 @@ def _warp_front(
 
 def _stretch(figure: Figure, garment: Garment, half: Points) -> Points:
     """Cloth units per body unit at each row: the chest of every figure shows the same cloth."""
-    chest = 25.5 if figure.flat else figure.half_widths[1] * 1.02
+    chest = figure.half_widths[1] * (1.0 if figure.flat else 1.02)
     narrowing = (chest * garment.ease / half) ** (0.0 if has_legs(garment) else 0.35)
     return 25.5 / chest * narrowing
 
@@ -155,7 +155,8 @@ def folds_of(random: np.random.Generator, height: int, width: int, figure: Figur
 def light_of(figure: Figure, folds: Field, across: Field) -> Field:
     """Light on the front: folds, darker sides, one side brighter when the body turns."""
     if figure.flat:
-        return 1 - np.float32(0.035) * folds - np.float32(0.05) * across * across
+        deep, dark = 0.035 + 0.025 * figure.mannequin, 0.05 + 0.09 * figure.mannequin
+        return 1 - np.float32(deep) * folds - np.float32(dark) * across * across
     light = 1 - np.float32(0.085) * folds - np.float32(0.24) * np.abs(across) ** 3
     return light + np.float32(0.12 * figure.turn) * across
 
@@ -163,7 +164,8 @@ def light_of(figure: Figure, folds: Field, across: Field) -> Field:
 def _draw_back_neck(canvas: Image, figure: Figure, garment: Garment) -> None:
     """The inside of the back, seen through the neck of a flat garment, in place."""
     t = np.linspace(-1, 1, 9)
-    curve = np.stack((t * neck_half_width(garment), -1 - 1.5 * t * t), axis=1)
+    low = neck_curve(garment)[:, 1].max() * 0.6 if garment.neckline == "straps" else -1.0
+    curve = np.stack((t * neck_half_width(garment), low - (low + 2.5) * t * t), axis=1)
     points = np.concatenate((curve, neck_curve(garment)[::-1]))
     polygon(canvas, figure.place(points), shade(garment.base, 0.6))
 
@@ -223,7 +225,7 @@ def draw_sleeve(canvas: Image, figure: Figure, garment: Garment, side: int) -> N
     lengths = np.linalg.norm(np.diff(joints, axis=0), axis=1)
     wide = figure.scale * garment.sleeve_width * (1.1 if figure.flat else 0.94 * figure.build)
     halves = [width * wide for width in SLEEVE_WIDTHS]
-    left = garment.sleeve * lengths.sum()
+    left = whole = garment.sleeve * lengths.sum()
     cloth, cloth_start = weave(garment).tube, 24.0
     quads: list[Points] = []
     for number in range(2):
@@ -232,7 +234,10 @@ def draw_sleeve(canvas: Image, figure: Figure, garment: Garment, side: int) -> N
             break
         end = placed[number] + part * (placed[number + 1] - placed[number])
         half_end = halves[number] + part * (halves[number + 1] - halves[number])
-        quads.append(limb_quad(placed[number], end, halves[number], half_end))
+        above, below = 1 - left / whole, 1 - (left - part * lengths[number]) / whole
+        half_start = halves[number] * (1 + garment.sleeve_flare * above**2)
+        half_end *= 1 + garment.sleeve_flare * below**2
+        quads.append(limb_quad(placed[number], end, half_start, half_end))
         cloth_end = cloth_start + part * lengths[number] * DENSITY
         if not figure.flat:
             darken(canvas, quads[-1] + np.array((-side * 1.6, 1.2)) * figure.scale, 0.8)
