@@ -19,7 +19,8 @@ from tqdm import tqdm
 from datasets.manifest import BOX, read_photo_table, write_manifest
 from siamese.errors import UserError
 from siamese.garment_choice import GarmentChoice
-from siamese.isolation import CHOICES, load_isolation
+from siamese.isolation import CHOICES
+from siamese.isolation_file import load_isolation
 from siamese.listing import photos_in
 from siamese.photos import PhotoError
 from siamese.runtime import keep_freed_memory

@@ -31,7 +31,8 @@ from datasets.street_views import StreetViews
 from siamese.checkpoint import load_checkpoint
 from siamese.cli import quieten
 from siamese.errors import UserError
-from siamese.isolation import SEEN, Isolation, load_isolation
+from siamese.isolation import SEEN, Isolation
+from siamese.isolation_file import load_isolation, save_isolation
 from siamese.runtime import keep_freed_memory
 from siamese.segmentation import (
     GARMENTS,
@@ -205,6 +206,14 @@ def table_of(figures: dict[str, float]) -> str:
     return "\n".join(rows)
 
 
+def scale(text: str) -> float:
+    """One of --scales, as argparse reads it."""
+    value = float(text)
+    if not 0.25 <= value <= 4:
+        raise argparse.ArgumentTypeError(f"{text} is no scale from 0.25 to 4")
+    return value
+
+
 def start_of(arguments: argparse.Namespace) -> Isolation | None:
     """What the training begins with, `None` for a new network.
 
@@ -212,7 +221,7 @@ def start_of(arguments: argparse.Namespace) -> Isolation | None:
         UserError: The file named cannot be used.
     """
     if arguments.start is not None:
-        return load_isolation(arguments.start)
+        return networks_of([arguments.start])[0]
     if arguments.encoder is None:
         return None
     known = load_checkpoint(arguments.encoder)
@@ -220,6 +229,21 @@ def start_of(arguments: argparse.Namespace) -> Isolation | None:
     seen = replace(SEEN, mean=colours.mean, std=colours.std)
     seed_everything(arguments.seed, verbose=False)  # of the way up
     return Isolation(network_of(known.encoder), seen)
+
+
+def networks_of(files: Sequence[str]) -> list[Isolation]:
+    """The isolations of files, of one network each.
+
+    Raises:
+        UserError: A file cannot be used, or holds several networks.
+    """
+    isolations = [load_isolation(file) for file in files]
+    for file, isolation in zip(files, isolations, strict=True):
+        if isolation.beside:
+            raise UserError(
+                f"{file}: holds {1 + len(isolation.beside)} networks; name files of one each"
+            )
+    return isolations
 
 
 def main(words: Sequence[str]) -> int:
@@ -233,6 +257,20 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the training; the split is fixed")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--start", help="a file of this program to train further, same split")
+    parser.add_argument(
+        "--beside",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of this program whose networks answer together with this one, same split",
+    )
+    parser.add_argument(
+        "--scales",
+        nargs="+",
+        type=scale,
+        default=[1.0],
+        help="each network sees a photo once for each, this many times as large as in training",
+    )
     start.add_argument(
         "--encoder",
         help="model.safetensors of a training: the network begins with what its small_resnet knows",
@@ -245,12 +283,14 @@ def main(words: Sequence[str]) -> int:
     started = time.perf_counter()
     try:
         parts = split_street(read_street(arguments.folder), **HELD_OUT)
-        isolation = train(parts, arguments.epochs, arguments.seed, start_of(arguments))
+        first, beside = start_of(arguments), networks_of(arguments.beside)
+        isolation = train(parts, arguments.epochs, arguments.seed, first)
+        isolation.beside, isolation.scales = beside, tuple(arguments.scales)
         isolation.trained_on = f"{len(parts['train'])} photos of {arguments.folder}"
         for part in HELD_OUT:
             measured = figures_of(isolation, parts[part])
             isolation.figures |= {f"{part}/{name}": value for name, value in measured.items()}
-        isolation.save(arguments.out)
+        save_isolation(isolation, arguments.out)
     except (UserError, OSError) as error:
         print(f"datasets.isolation_training: {error}", file=sys.stderr)
         return 1

@@ -31,7 +31,8 @@ from datasets.cutouts import Cutout, largest_parts, not_white
 from datasets.drawing import as_jpeg, run_tasks, write_atomically
 from datasets.manifest import BOX, ManifestError, make_manifest, write_manifest
 from siamese.errors import UserError
-from siamese.isolation import Garment, Isolation, load_isolation
+from siamese.isolation import Garment, Isolation
+from siamese.isolation_file import load_isolation
 from siamese.photos import PhotoError, open_photo
 from siamese.preprocessing import Box
 from siamese.segmentation import GROUPS

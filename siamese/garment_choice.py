@@ -9,7 +9,8 @@ from typing import Protocol
 
 from PIL import Image
 
-from siamese.isolation import Garment, IsolationError, choose, cut_out, load_isolation, with_margin
+from siamese.isolation import Garment, IsolationError, choose, cut_out, with_margin
+from siamese.isolation_file import load_isolation
 from siamese.photos import PhotoError, PhotoSource, open_photo
 from siamese.preprocessing import Box
 

@@ -5,12 +5,9 @@ Shapes: B batch, H height, W width, G groups.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,11 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from siamese.errors import UserError
-from siamese.files import replacing
 from siamese.preprocessing import Box, Preprocessing
-from siamese.segmentation import GARMENTS, GROUPS, SegmentationConfig, SegmentationNetwork
+from siamese.segmentation import GARMENTS, GROUPS, SegmentationNetwork
 
-FORMAT = "siamese-isolation-1"
 LARGEST = "largest"
 CHOICES = ("upper", "lower", "full", "shoes", "bag", LARGEST)
 FINEST = 512  # longest side, in pixels, of the grid that labels are decided on
@@ -67,12 +62,17 @@ class Isolation:
             about as many pixels in its own form.
         trained_on: Label of the data, for people.
         figures: Measured on photos that it was not trained on, by name.
+        beside: Others whose answers count as much as its own; what they find by themselves and
+            their scales do not matter.
+        scales: The photo is shown to each network once for each, this many times as large.
     """
 
     network: SegmentationNetwork
     preprocessing: Preprocessing = SEEN
     trained_on: str = ""
     figures: dict[str, float] = field(default_factory=dict)
+    beside: Sequence[Isolation] = ()
+    scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         self.network.eval().to(memory_format=torch.channels_last)
@@ -117,99 +117,39 @@ class Isolation:
 
     def _look(self, photo: Image.Image, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Each position's most probable group and that probability, on a grid of (h, w)."""
-        finer = functional.interpolate(self.probabilities(photo)[None], size=size, mode="bilinear")
-        best = finer[0].max(dim=0)
+        answers = [
+            functional.interpolate(
+                each.probabilities(photo, scale)[None], size=size, mode="bilinear"
+            )[0]
+            for each in (self, *self.beside)
+            for scale in self.scales
+        ]
+        best = torch.stack(answers).mean(dim=0).max(dim=0)
         return best.indices.to(torch.uint8).numpy(), best.values.numpy()
 
     @torch.inference_mode()
-    def probabilities(self, photo: Image.Image) -> Tensor:
-        """Of each group on a coarse grid, float32 (G, h, w): mean of the photo and its mirror."""
-        height, width = self._input_size(photo)
+    def probabilities(self, photo: Image.Image, scale: float = 1.0) -> Tensor:
+        """Its own network's answer: float32 (G, h, w) on a coarse grid.
+
+        It is the mean of the photo and its mirror.
+
+        Args:
+            photo: RGB, of any size.
+            scale: Of the photo's sides as the network sees them; above 0.
+        """
+        height, width = self._input_size(photo, scale)
         pixels = replace(self.preprocessing, height=height, width=width).shrink(photo)
         both = torch.from_numpy(np.stack([pixels, pixels[:, ::-1]]))
         output = self.network(self.preprocessing.normalise(both)).float().softmax(dim=1)
         return (output[0] + output[1].flip(-1)) / 2
 
-    def _input_size(self, photo: Image.Image) -> tuple[int, int]:
+    def _input_size(self, photo: Image.Image, scale: float) -> tuple[int, int]:
         """(height, width) of about the area of the training views, in whole multiples."""
         multiple = self.network.config.multiple
         area = self.preprocessing.height * self.preprocessing.width
-        scale = math.sqrt(area / (photo.width * photo.height)) / multiple
-        height, width = (max(1, round(side * scale)) for side in (photo.height, photo.width))
+        share = scale * math.sqrt(area / (photo.width * photo.height)) / multiple
+        height, width = (max(1, round(side * share)) for side in (photo.height, photo.width))
         return height * multiple, width * multiple
-
-    def save(self, path: str | Path) -> None:
-        """Write network and card whole or not at all.
-
-        Raises:
-            OSError: The disk is full or the folder cannot be written.
-        """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
-        card = {
-            "groups": GROUPS,
-            "network": asdict(self.network.config),
-            "preprocessing": asdict(self.preprocessing),
-            "trained_on": self.trained_on,
-            "figures": self.figures,
-        }
-        weights = {name: w.detach().contiguous() for name, w in self.network.state_dict().items()}
-        with replacing(path) as temporary:
-            try:
-                save_file(weights, temporary, {"format": FORMAT, "card": json.dumps(card)})
-            except SafetensorError as error:  # the library's name for a full disk, too
-                raise OSError(f"{path}: cannot be written ({error})") from error
-
-
-def load_isolation(path: str | Path) -> Isolation:
-    """Read what `Isolation.save` wrote; no code in the file is run.
-
-    Raises:
-        IsolationError: Missing, damaged, or not of this version.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    if not path.is_file():
-        raise IsolationError(
-            f"{path}: no such isolation; train it with `python -m datasets.isolation_training "
-            f"--folder STREET_PHOTOS --out {path}`, or mark the garment with --box x1,y1,x2,y2"
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise IsolationError(
-            f"{path}: no isolation or damaged ({error}); copy or train it again"
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise IsolationError(
-            f"{path}: is of format {metadata.get('format')!r}, this version reads {FORMAT!r}; "
-            "give a file of datasets.isolation_training"
-        )
-    try:
-        return _assemble(json.loads(metadata["card"]), weights)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise IsolationError(
-            f"{path}: its weights do not fit its description ({reason}); copy or train it again"
-        ) from error
-
-
-def _assemble(card: dict[str, Any], weights: dict[str, Tensor]) -> Isolation:
-    """What a card and weights describe; any built-in error if they do not fit."""
-    if tuple(card["groups"]) != GROUPS:
-        raise ValueError(f"its groups are {card['groups']}, not {GROUPS}")
-    settings = card["preprocessing"]
-    preprocessing = Preprocessing(
-        **settings | {name: tuple(settings[name]) for name in ("mean", "std")}
-    )
-    config = SegmentationConfig(**{name: tuple(value) for name, value in card["network"].items()})
-    network = SegmentationNetwork(config)
-    network.load_state_dict(weights)
-    return Isolation(network, preprocessing, str(card["trained_on"]), dict(card["figures"]))
 
 
 def choose(garments: Sequence[Garment], choice: str) -> Garment | None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from siamese.arguments import GARMENTS as OFFERED
 from siamese.garment_choice import GarmentChoice, load_finder_of_garments
 from siamese.isolation import CHOICES, IsolationError
+from siamese.isolation_file import save_isolation
 from siamese.person_detector import PersonDetector
 from siamese.photos import PhotoError
 
@@ -160,6 +161,6 @@ def test_weights_that_cannot_be_fetched_are_one_line(monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_of_isolation_is_loaded_by_its_path(tmp_path: Path) -> None:
-    isolation_of("bag").save(tmp_path / "isolation.safetensors")
+    save_isolation(isolation_of("bag"), tmp_path / "isolation.safetensors")
     loaded = load_finder_of_garments(str(tmp_path / "isolation.safetensors"))
     assert [garment.group for garment in loaded.find(PHOTO)] == ["bag"]

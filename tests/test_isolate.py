@@ -15,6 +15,7 @@ from datasets.manifest import read_manifest, read_photo_table
 from datasets.pairs_csv import read_pairs_csv
 from siamese.garment_choice import GarmentChoice
 from siamese.isolation import Isolation
+from siamese.isolation_file import save_isolation
 from siamese.photos import PhotoError
 
 DRESSED = KnownIsolation(groups_with((80, 60), upper=(10, 20, 40, 50)))
@@ -33,7 +34,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 def saved(folder: Path, group: str) -> str:
-    isolation_of(group).save(folder / f"{group}.safetensors")
+    save_isolation(isolation_of(group), folder / f"{group}.safetensors")
     return str(folder / f"{group}.safetensors")
 
 
@@ -154,7 +155,7 @@ TRAINED = Path(__file__).parent.parent / "checkpoints" / "isolation.safetensors"
     reason="needs the photos of ../shared/data and a trained checkpoints/isolation.safetensors",
 )
 def test_on_real_studio_photos_the_top_is_found_in_the_middle() -> None:
-    from siamese.isolation import load_isolation
+    from siamese.isolation_file import load_isolation
 
     choice = GarmentChoice(load_isolation(TRAINED), "upper")
     boxes = []

@@ -13,6 +13,7 @@ from PIL import Image
 
 import infer
 from siamese import garment_choice
+from siamese.isolation_file import save_isolation
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -24,7 +25,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(4):
         draw_photo(folder / "photos" / f"00{number}.png", hue=60 * number, stripes=number)
     save_checkpoint(folder / "model.safetensors")
-    isolation_of("upper").save(folder / "upper.safetensors")
+    save_isolation(isolation_of("upper"), folder / "upper.safetensors")
     words = ["--photos", folder / "photos", *common(folder)]
     assert infer.main(["index", *map(str, words)]) == 0
     person = Image.new("RGB", (100, 200), (120, 120, 120))

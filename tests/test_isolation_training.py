@@ -21,7 +21,7 @@ from datasets.street import StreetPhoto, read_street, split_street
 from datasets.street_views import StreetViews
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
-from siamese.isolation import load_isolation
+from siamese.isolation_file import load_isolation, save_isolation
 from siamese.pair_score import Calibration
 from siamese.preprocessing import Preprocessing
 from siamese.segmentation import GARMENTS, GROUPS, SegmentationConfig, network_of
@@ -130,11 +130,24 @@ def test_a_file_can_be_measured_again_without_training(
 ) -> None:
     monkeypatch.setattr(isolation_training, "HELD_OUT", {"validation": 1, "test": 2})
     folder, old, new = write_street(tmp_path / "street"), tmp_path / "old", tmp_path / "new"
-    isolation_of("upper").save(old)
+    save_isolation(isolation_of("upper"), old)
     words = ["--folder", str(folder), "--start", str(old), "--epochs", "0", "--out", str(new)]
     assert isolation_training.main(words) == 0
     # Everything is taken for a top, which is 28 of 96 rows and 20 of 64 columns.
     assert load_isolation(new).figures["test/iou/upper"] == round(28 * 20 / (96 * 64), 4)
+    other, both = tmp_path / "other", tmp_path / "both"
+    save_isolation(isolation_of("bag"), other)
+    together = ["--beside", str(other), str(other), "--scales", "1", "1.5"]
+    assert isolation_training.main([*words[:-1], str(both), *together]) == 0
+    joined = load_isolation(both)
+    assert (len(joined.beside), joined.scales) == (2, (1.0, 1.5))
+    assert joined.figures["test/iou/upper"] == 0.0, "two take everything for a bag"
+    capsys.readouterr()
+    assert isolation_training.main([*words[:2], "--start", str(both), "--epochs", "0"]) == 1
+    assert f"{both}: holds 3 networks; name files of one each" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        isolation_training.main(["--scales", "9"])
+    assert "9 is no scale from 0.25 to 4" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         isolation_training.main(["--epochs", "0"])
     assert "--epochs must be at least 1" in capsys.readouterr().err

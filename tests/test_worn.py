@@ -11,6 +11,7 @@ from helpers_isolation import KnownIsolation, groups_with, isolation_of
 from datasets import worn
 from datasets.manifest import find_faults, read_manifest
 from datasets.worn import read_worn
+from siamese.isolation_file import save_isolation
 from siamese.photos import open_photo
 
 DRESSED = groups_with(
@@ -90,7 +91,7 @@ def test_the_command_writes_a_manifest_or_says_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    isolation_of("upper").save(tmp_path / "upper.safetensors")
+    save_isolation(isolation_of("upper"), tmp_path / "upper.safetensors")
     (shop / "images" / "4.jpg").unlink()
     words = ["--path", str(shop), "--folder", str(tmp_path / "out"), "--workers", "1"]
     words += ["--options", '{"validation": 1, "test": 1}', "--isolation"]

@@ -1,0 +1,137 @@
+"""Files of an isolation: its networks and all that decides what they find."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from siamese.files import replacing
+from siamese.isolation import Isolation, IsolationError
+from siamese.preprocessing import Preprocessing
+from siamese.segmentation import GROUPS, SegmentationConfig, SegmentationNetwork
+
+FORMAT = "siamese-isolation-1"
+BESIDE = "beside."  # names of the weights of further networks begin so
+
+
+def save_isolation(isolation: Isolation, path: str | Path) -> None:
+    """Write networks and card whole or not at all.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    card = {
+        "groups": GROUPS,
+        **_description(isolation),
+        "trained_on": isolation.trained_on,
+        "figures": isolation.figures,
+        "beside": [_description(other) for other in isolation.beside],
+        "scales": isolation.scales,
+    }
+    weights = {
+        prefix + name: weight.detach().contiguous()
+        for prefix, each in zip(
+            _prefixes(len(isolation.beside)), (isolation, *isolation.beside), strict=True
+        )
+        for name, weight in each.network.state_dict().items()
+    }
+    with replacing(path) as temporary:
+        try:
+            save_file(weights, temporary, {"format": FORMAT, "card": json.dumps(card)})
+        except SafetensorError as error:  # the library's name for a full disk, too
+            raise OSError(f"{path}: cannot be written ({error})") from error
+
+
+def load_isolation(path: str | Path) -> Isolation:
+    """Read what `Isolation.save` wrote; no code in the file is run.
+
+    Raises:
+        IsolationError: Missing, damaged, or not of this version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise IsolationError(
+            f"{path}: no such isolation; train it with `python -m datasets.isolation_training "
+            f"--folder STREET_PHOTOS --out {path}`, or mark the garment with --box x1,y1,x2,y2"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise IsolationError(
+            f"{path}: no isolation or damaged ({error}); copy or train it again"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise IsolationError(
+            f"{path}: is of format {metadata.get('format')!r}, this version reads {FORMAT!r}; "
+            "give a file of datasets.isolation_training"
+        )
+    try:
+        return _assemble(json.loads(metadata["card"]), weights)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise IsolationError(
+            f"{path}: its weights do not fit its description ({reason}); copy or train it again"
+        ) from error
+
+
+def _assemble(card: dict[str, Any], weights: dict[str, Tensor]) -> Isolation:
+    """What a card and weights describe; any built-in error if they do not fit."""
+    if tuple(card["groups"]) != GROUPS:
+        raise ValueError(f"its groups are {card['groups']}, not {GROUPS}")
+    beside = card.get("beside", [])  # older files hold one network
+    known = [
+        _described(description, _below(prefix, weights))
+        for prefix, description in zip(_prefixes(len(beside)), (card, *beside), strict=True)
+    ]
+    return replace(
+        known[0],
+        trained_on=str(card["trained_on"]),
+        figures=dict(card["figures"]),
+        beside=known[1:],
+        scales=tuple(map(float, card.get("scales", (1.0,)))),
+    )
+
+
+def _prefixes(others: int) -> list[str]:
+    """Of the weights' names: none for the first network's."""
+    return ["", *(f"{BESIDE}{number}." for number in range(others))]
+
+
+def _below(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of one network, by their own names."""
+    if not prefix:
+        return {name: each for name, each in weights.items() if not name.startswith(BESIDE)}
+    return {
+        name.removeprefix(prefix): each for name, each in weights.items() if name.startswith(prefix)
+    }
+
+
+def _description(isolation: Isolation) -> dict[str, Any]:
+    """Of one network."""
+    return {
+        "network": asdict(isolation.network.config),
+        "preprocessing": asdict(isolation.preprocessing),
+    }
+
+
+def _described(description: dict[str, Any], weights: dict[str, Tensor]) -> Isolation:
+    """What `_description` and weights describe; any built-in error if they do not fit."""
+    settings = description["preprocessing"]
+    preprocessing = Preprocessing(
+        **settings | {name: tuple(settings[name]) for name in ("mean", "std")}
+    )
+    settings = description["network"]
+    network = SegmentationNetwork(SegmentationConfig(**{k: tuple(v) for k, v in settings.items()}))
+    network.load_state_dict(weights)
+    return Isolation(network, preprocessing)
