@@ -11,6 +11,7 @@ uv run infer.py remove 4711
 uv run infer.py list --where "price < 20"
 uv run infer.py evaluate manifest.csv
 uv run infer.py calibrate manifest.csv --encoder a.safetensors+b.safetensors --out both.safetensors
+uv run infer.py adapt --people photos/ --products shop/ --out ours.safetensors  # without labels
 uv run infer.py search person.jpg --never baseColour=Yellow --like 4711 --variety 0.3
 uv run infer.py variants 4711                                    # the same in other colours
 uv run infer.py complements 4711                                 # what goes with it
@@ -159,7 +160,7 @@ def search(arguments: Namespace) -> None:
 
 def evaluate(arguments: Namespace) -> None:
     """Report on a split of a manifest."""
-    from datasets.places import listed_at, sound_manifest, strangers_at
+    from datasets.places import listed_at, people_at, sound_manifest
     from siamese.evaluation_commands import distractors_of, evaluate
 
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
@@ -168,7 +169,7 @@ def evaluate(arguments: Namespace) -> None:
         sought = set(manifest.loc[manifest["split"] == arguments.split, "path"])
         listed = listed_at(arguments.distractors)
         distractors = distractors_of(listed, sought, arguments.distractor_limit)
-    strangers = [] if arguments.strangers is None else strangers_at(arguments.strangers)
+    strangers = [] if arguments.strangers is None else people_at(arguments.strangers)
     checkpoint = checkpoint_of(arguments, many=True)
     reports = evaluate(
         checkpoint, manifest, arguments.split, arguments.max_broken, distractors, strangers
@@ -190,6 +191,18 @@ def calibrate(arguments: Namespace) -> None:
     calibrate(checkpoint, manifest, arguments.split, arguments.max_broken)
     checkpoint.to("cpu").save(arguments.out)
     print(f"saved {arguments.out}: {checkpoint.embedding_size} numbers per photo")
+
+
+def adapt(arguments: Namespace) -> None:
+    """Fit an encoder to a shop's photos, without labels."""
+    from datasets.places import listed_at, people_at
+    from siamese.evaluation_commands import adapt
+
+    people = people_at(arguments.people, arguments.split)
+    products = listed_at(arguments.products, arguments.split)
+    given = checkpoint_of(arguments, many=True)
+    adapt(given, people, products, arguments.max_broken).to("cpu").save(arguments.out)
+    print(f"saved {arguments.out}: adapted to {len(people)} people and {len(products)} products")
 
 
 def tagger(arguments: Namespace) -> None:
@@ -326,6 +339,7 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "search": search,
     "evaluate": evaluate,
     "calibrate": calibrate,
+    "adapt": adapt,
     "tagger": tagger,
     "flag": flag,
     "variants": suggest,

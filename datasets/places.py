@@ -43,20 +43,34 @@ def folder_photos(folder: str, attributes: str | None) -> list[ListedPhoto]:
     return photos
 
 
-def listed_at(place: str) -> list[ListedPhoto]:
-    """The product photos of a folder or of a manifest file."""
-    return folder_photos(place, None) if os.path.isdir(place) else manifest_photos(place)
+def listed_at(place: str, split: str | None = None) -> list[ListedPhoto]:
+    """The product photos of a folder or of a manifest file, there of all splits or of one."""
+    if os.path.isdir(place):
+        return folder_photos(place, None)
+    return listed_in_manifest(_of_split(read_manifest(place), split, place))
 
 
-def strangers_at(place: str) -> list[tuple[str, Box | None]]:
-    """The photos of a folder, or those of people in a table, with the part to look at."""
+def people_at(place: str, split: str | None = None) -> list[tuple[str, Box | None]]:
+    """The photos of a folder, or those of people in a table, with the part to look at.
+
+    Of a table that has splits all of them, or one.
+    """
     if not place.lower().endswith(".csv"):
         return [(photo, None) for photo in photos_in(place)]
-    table = read_photo_table(place)
+    table = _of_split(read_photo_table(place), split, place)
     people = table[table["role"] == "person"]
     if people.empty:
-        raise UserError(f"{place}: no row of role person; strangers are photos of people")
+        raise UserError(f"{place}: no row of role person")
     return list(zip(people["path"], boxes_of(people), strict=True))
+
+
+def _of_split(table: pd.DataFrame, split: str | None, place: str) -> pd.DataFrame:
+    """The rows of a split; None: all."""
+    if split is None:
+        return table
+    if "split" not in table or not (table["split"] == split).any():
+        raise UserError(f"{place}: no row of split {split!r}")
+    return table[table["split"] == split].reset_index(drop=True)
 
 
 def sound_manifest(path: str, split: str, max_broken: float) -> pd.DataFrame:

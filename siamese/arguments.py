@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siamese.attributes.study_arguments import add_compare, add_explore
+from siamese.evaluation_arguments import add_evaluation
 
 ABOUT = "Catalogs and search: which product of a shop does the person in a photo wear?"
 # As in siamese.isolation, which takes a second to import.
@@ -193,43 +194,7 @@ def parser() -> argparse.ArgumentParser:
 
     add_serve(commands, common)
 
-    evaluate = commands.add_parser("evaluate", parents=[common, broken], help="report on a split")
-    evaluate.add_argument("manifest")
-    evaluate.add_argument("--split", default="test", choices=SPLITS)
-    evaluate.add_argument(
-        "--distractors",
-        metavar="PLACE",
-        help="folder of photos named by product, or a manifest: rank these products too",
-    )
-    evaluate.add_argument(
-        "--distractor-limit", type=positive, metavar="N", help="the first N of them by their ids"
-    )
-    evaluate.add_argument(
-        "--strangers",
-        metavar="PLACE",
-        help="folder of photos of people who wear none of the products, or a CSV with path, role "
-        "and boxes: is that seen?",
-    )
-    evaluate.add_argument("--json", action="store_true")
-    calibrate = commands.add_parser(
-        "calibrate", parents=[broken], help="what an encoder's scores mean"
-    )
-    calibrate.add_argument("manifest")
-    calibrate.add_argument("--split", default="validation", choices=SPLITS)
-    calibrate.add_argument(
-        "--encoder",
-        required=True,
-        metavar="NAME",
-        help="as of index: a model.safetensors, resnet50, …, or several joined by +",
-    )
-    calibrate.add_argument(
-        "--second-look",
-        action="store_true",
-        help="photos of people without a box: the mean of the whole photo and its middle",
-    )
-    calibrate.add_argument("--out", required=True, help="model.safetensors to write")
-    calibrate.add_argument("--device", help="cpu, cuda, …")
-    calibrate.set_defaults(tolerance=None)
+    add_evaluation(commands, common, broken)
     add_taste(search)
     add_tagger(commands, common)
     add_flag(commands, common)

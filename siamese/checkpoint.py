@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from siamese.encoder import ConcatenationConfig, Encoder, config_from
+from siamese.adaptation import Adaptation
+from siamese.encoder import Encoder, config_from
 from siamese.errors import UserError
 from siamese.files import replacing
 from siamese.pair_score import Calibration
 from siamese.photos import PhotoSource
 from siamese.preprocessing import Box, Preprocessing, preprocessing_from
+from siamese.roles import Role, roles_of
 from siamese.second_look import middle_of
 
 FORMAT = "siamese-1"
+ADAPTED = "adaptation."  # names of the adaptation's tensors begin so
 LATER_FIELDS = {"flip_average": False, "neck": "linear"}  # of an encoder's config
-log = logging.getLogger(__name__)
 
 
 class CheckpointError(UserError):
@@ -49,6 +50,8 @@ class Checkpoint:
         trained_on: Label of the data, for people.
         second_look: Whether photos of people without a box are looked at twice, see
             `siamese.second_look`; products' embeddings do not depend on it.
+        adaptation: To a shop's photos; None: as it was trained.
+        adapted_calibration: What cosines mean once the encoder is adapted; None if unknown.
     """
 
     encoder: Encoder
@@ -56,6 +59,8 @@ class Checkpoint:
     calibration: Calibration
     trained_on: str
     second_look: bool = False
+    adaptation: Adaptation | None = None
+    adapted_calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         self.encoder.eval().to(memory_format=torch.channels_last)
@@ -77,37 +82,41 @@ class Checkpoint:
         Worked out once: an encoder that is trained further needs a new checkpoint.
         """
         digest = hashlib.sha256(json.dumps(self._recipe(), sort_keys=True).encode())
-        for name, tensor in sorted(self.encoder.state_dict().items()):
+        for name, tensor in sorted(self._weights().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     @torch.inference_mode()
-    def embed_pixels(self, pixels: np.ndarray | Tensor) -> Tensor:
-        """Preprocessed photos, uint8 (B, H, W, 3), → unit embeddings, float32 (B, D), on the CPU.
+    def embed_pixels(
+        self, pixels: np.ndarray | Tensor, roles: Sequence[Role] | None = None
+    ) -> Tensor:
+        """Preprocessed photos → unit embeddings, float32 (B, D), on the CPU.
 
         In float32 throughout, so that an embedding hardly depends on what else is in its batch.
-        """
-        device = next(iter(self.encoder.buffers()), torch.empty(0)).device
-        tensor = torch.as_tensor(pixels).to(device)
-        embedding: Tensor = self.encoder(self.preprocessing.normalise(tensor))
-        return embedding.cpu()
-
-    @torch.inference_mode()
-    def embed_queries(self, pixels: np.ndarray | Tensor, whole: Sequence[bool]) -> Tensor:
-        """The same for photos of people, float32 (B, D).
 
         Args:
             pixels: uint8 (B, H, W, 3).
-            whole: For each whether it is all of a photo: it may then be looked at twice.
+            roles: What each shows; None: products.
         """
-        tensor, twice = torch.as_tensor(pixels), torch.tensor(whole, dtype=torch.bool)
-        if not (self.second_look and twice.any()):
-            return self.embed_pixels(tensor)
-        both = torch.cat([tensor, middle_of(tensor[twice])])
-        embedding, closer = self.embed_pixels(both).split([len(tensor), int(twice.sum())])
+        tensor, roles = torch.as_tensor(pixels), roles or [Role.PRODUCT] * len(pixels)
+        embedding = self._looked_at(tensor, roles)
+        return embedding if self.adaptation is None else self.adaptation(embedding, roles)
+
+    def _looked_at(self, pixels: Tensor, roles: Sequence[Role]) -> Tensor:
+        """Unit embeddings before they are adapted: of one look, or of two."""
+        twice = torch.tensor([self.second_look and role is Role.PERSON for role in roles])
+        if not twice.any():
+            return self._seen(pixels)
+        both = torch.cat([pixels, middle_of(pixels[twice])])
+        embedding, closer = self._seen(both).split([len(pixels), int(twice.sum())])
         embedding[twice] = functional.normalize(embedding[twice] + closer, dim=1)
         return embedding
+
+    def _seen(self, pixels: Tensor) -> Tensor:
+        device = next(iter(self.encoder.buffers()), torch.empty(0)).device
+        embedding: Tensor = self.encoder(self.preprocessing.normalise(pixels.to(device)))
+        return embedding.cpu()
 
     def embed(
         self,
@@ -133,8 +142,7 @@ class Checkpoint:
             here = boxes[start : start + batch]
             chosen = zip(photos[start : start + batch], here, strict=True)
             pixels = np.stack([self.preprocessing.read(photo, box) for photo, box in chosen])
-            whole = [people and box is None for box in here]
-            parts.append(self.embed_queries(pixels, whole))
+            parts.append(self.embed_pixels(pixels, roles_of([people] * len(here), here)))
         return torch.cat(parts)
 
     def save(self, path: str | Path) -> None:
@@ -153,12 +161,20 @@ class Checkpoint:
         }
         if self.second_look:
             card["second_look"] = True
-        weights = {name: w.detach().contiguous() for name, w in self.encoder.state_dict().items()}
+        if self.adapted_calibration is not None:
+            card["adapted_calibration"] = asdict(self.adapted_calibration)
+        weights = {name: weight.detach().contiguous() for name, weight in self._weights().items()}
         with replacing(path) as temporary:
             try:
                 save_file(weights, temporary, {"format": FORMAT, "card": json.dumps(card)})
             except SafetensorError as error:  # the library's name for a full disk, too
                 raise OSError(f"{path}: cannot be written ({error})") from error
+
+    def _weights(self) -> dict[str, Tensor]:
+        """All tensors that decide an embedding, by name."""
+        adapted = {} if self.adaptation is None else self.adaptation.tensors()
+        of_adaptation = {f"{ADAPTED}{name}": tensor for name, tensor in adapted.items()}
+        return self.encoder.state_dict() | of_adaptation
 
     def _recipe(self) -> dict[str, Any]:
         """Everything besides the weights that decides an embedding, as JSON values."""
@@ -212,86 +228,25 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
     return checkpoint
 
 
-def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: str | Path) -> None:
-    """Copy a checkpoint's weights into an encoder that is to be trained further.
-
-    The size of the embedding and the neck may differ; then the neck keeps its own new weights, and
-    the log says so. So may the size of the photos, where the weights do not depend on it, and
-    `flip_average`, which no weight depends on.
-
-    Args:
-        encoder: Gets the weights.
-        preprocessing: Of its photos.
-        path: Of the checkpoint; of several encoders side by side the first is taken, or by
-            `PATH#2` the second, and so on.
-
-    Raises:
-        UserError: Missing, damaged, or of another architecture or normalisation.
-    """
-    name, mark, number = str(path).rpartition("#")
-    if not mark or not number.isdecimal() or Path(path).is_file():
-        name, number = str(path), "1"
-    if not Path(name).is_file():
-        raise UserError(f"{name}: no such checkpoint; check model.start_from")
-    given, pixels = _one_encoder(load_checkpoint(name), int(number), name)
-    there, here = given.config, encoder.config
-    same_neck = (there.embedding_size, there.neck) == (here.embedding_size, here.neck)
-    free = ("embedding_size", "neck", "flip_average")
-    alike = replace(there, **{name: getattr(here, name) for name in free})
-    if alike != here:
-        settings = asdict(here)
-        other = [f"{k} {v!r}" for k, v in asdict(there).items() if v != settings.get(k)]
-        raise UserError(
-            f"{path}: is another encoder, with {', '.join(other)}; "
-            "set model.encoder alike, or leave out model.start_from"
-        )
-    if (pixels.mean, pixels.std) != (preprocessing.mean, preprocessing.std):
-        raise UserError(
-            f"{path}: was trained with mean {pixels.mean} and std {pixels.std}; "
-            "set model.preprocessing.mean and std alike"
-        )
-    weights = {
-        name: weight
-        for name, weight in given.state_dict().items()
-        if same_neck or not name.startswith("neck.")
-    }
-    try:
-        encoder.load_state_dict(weights, strict=same_neck)
-    except RuntimeError as error:
-        raise UserError(
-            f"{path}: its weights fit only photos of {pixels.height}x{pixels.width} and "
-            f"embeddings of {there.embedding_size} numbers; set both alike"
-        ) from error
-    if not same_neck:
-        differs = f"embeddings of {there.embedding_size} numbers, not {here.embedding_size}"
-        if there.embedding_size == here.embedding_size:
-            differs = f"the neck {there.neck!r}, not {here.neck!r}"
-        log.warning("%s has %s: the neck starts anew", path, differs)
-
-
-def _one_encoder(checkpoint: Checkpoint, number: int, path: str) -> tuple[Encoder, Preprocessing]:
-    """An encoder alone and what it sees: of several side by side that number, from 1."""
-    config = checkpoint.encoder.config
-    parts = config.parts if isinstance(config, ConcatenationConfig) else ()
-    if not 1 <= number <= max(len(parts), 1):
-        raise UserError(f"{path}#{number}: number its encoders from 1 to {max(len(parts), 1)}")
-    if not parts:
-        return checkpoint.encoder, checkpoint.preprocessing
-    encoder = checkpoint.encoder.get_submodule(f"backbone.encoders.{number - 1}")
-    return cast(Encoder, encoder), parts[number - 1].preprocessing
-
-
 def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> Checkpoint:
     """The checkpoint that a card and weights describe; any built-in error if they do not fit."""
     preprocessing = preprocessing_from(card["preprocessing"])
     config = config_from(card["encoder"])
     with torch.device(device):
         encoder = Encoder(config, preprocessing.height, preprocessing.width)
+    adapted = {
+        name.removeprefix(ADAPTED): weights.pop(name)
+        for name in list(weights)
+        if name.startswith(ADAPTED)
+    }
     encoder.load_state_dict(weights)
+    later = card.get("adapted_calibration")
     return Checkpoint(
         encoder,
         preprocessing,
         Calibration(**card["calibration"]),
         str(card["trained_on"]),
         bool(card.get("second_look", False)),
+        Adaptation(**{name: each.cpu() for name, each in adapted.items()}) if adapted else None,
+        None if later is None else Calibration(**later),
     )

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from siamese.checkpoint import Checkpoint
 from siamese.encoder import ConcatenationConfig, Encoder, Part
+from siamese.errors import UserError
 from siamese.pair_score import Calibration
 from siamese.preprocessing import Preprocessing
 
@@ -69,7 +70,15 @@ def concatenated(
     Args:
         checkpoints: At least one.
         weights: Above 0, of each one's cosine; None: the same for all.
+
+    Raises:
+        UserError: One of several is adapted to a shop.
     """
+    if len(checkpoints) > 1 and any(each.adaptation is not None for each in checkpoints):
+        raise UserError(
+            "an adapted encoder cannot stand beside others; put those side by side that they were "
+            "made from, and adapt what comes out"
+        )
     weights = weights or [1.0] * len(checkpoints)
     parts = tuple(
         Part(each.encoder.config, each.preprocessing, weight)

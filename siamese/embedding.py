@@ -17,6 +17,7 @@ from torch import Tensor
 from siamese.checkpoint import Checkpoint
 from siamese.photos import PhotoError, PhotoSource
 from siamese.preprocessing import Box, Preprocessing
+from siamese.roles import roles_of
 
 BATCHES_AHEAD = 3  # decoded or being decoded; bounds the memory
 Decoded = np.ndarray | PhotoError
@@ -57,7 +58,7 @@ def embed_all(
         progress: Called after each batch with the number of its photos.
         people: For each photo whether it shows a person, not a product; None: no one.
     """
-    whole = _whole(boxes or [None] * len(photos), people or [False] * len(photos))
+    roles = roles_of(people or [False] * len(photos), boxes or [None] * len(photos))
     parts = [torch.empty(0, checkpoint.embedding_size)]
     usable: list[int] = []
     broken: dict[int, PhotoError] = {}
@@ -70,16 +71,11 @@ def embed_all(
                 pixels[place] = result
         usable += pixels
         if pixels:
-            queries = [whole[place] for place in pixels]
-            parts.append(checkpoint.embed_queries(np.stack(list(pixels.values())), queries))
+            shown = [roles[place] for place in pixels]
+            parts.append(checkpoint.embed_pixels(np.stack(list(pixels.values())), shown))
         if progress is not None:
             progress(len(decoded))
     return EmbeddedPhotos(torch.cat(parts), usable, broken)
-
-
-def _whole(boxes: Sequence[Box | None], people: Sequence[bool]) -> list[bool]:
-    """Which photos show people, all of them."""
-    return [person and box is None for box, person in zip(boxes, people, strict=True)]
 
 
 def decoded_batches(

@@ -1,4 +1,4 @@
-"""`infer.py evaluate` and `calibrate` once their arguments are parsed.
+"""`infer.py evaluate`, `calibrate` and `adapt` once their arguments are parsed.
 
 Progress and warnings go to stderr.
 """
@@ -6,14 +6,17 @@ Progress and warnings go to stderr.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from siamese.boxes import boxes_of
 from siamese.catalog import CatalogError
 from siamese.commands import embed_with_bar, embedded_products, report_broken
+from siamese.errors import UserError
 from siamese.listing import ListedPhoto
 from siamese.photos import PhotoSource
 from siamese.preprocessing import Box
+from siamese.roles import roles_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +66,10 @@ def calibrate(
 ) -> None:
     """Fit a checkpoint's probabilities and thresholds on one split of a manifest.
 
+    Those for after `adapt` are fitted with the encoder adapted to that very split.
+
     Args:
-        checkpoint: Its calibration is replaced.
+        checkpoint: Its calibrations are replaced.
         manifest: Of any splits.
         split: One that the encoder was not trained on.
         max_broken: The share of photos that may be left out because they cannot be used.
@@ -73,9 +78,58 @@ def calibrate(
         UserError: The split is empty, has no two products with photos of both kinds, or too many
             photos are broken.
     """
+    import torch
+
+    from siamese.adaptation import FEWEST, fit_adaptation
     from siamese.evaluation import fit
 
-    checkpoint.calibration = fit(*_embedded_split(checkpoint, manifest, split, max_broken))
+    embeddings, frame = _embedded_split(checkpoint, manifest, split, max_broken)
+    checkpoint.calibration = fit(embeddings, frame)
+    people = torch.tensor((frame["role"] == "person").tolist())
+    if checkpoint.adaptation is None and FEWEST <= int(people.sum()) <= len(people) - FEWEST:
+        adapted = fit_adaptation(embeddings[people], embeddings[~people])
+        roles = roles_of(people.tolist(), boxes_of(frame))
+        checkpoint.adapted_calibration = fit(adapted(embeddings, roles), frame)
+
+
+def adapt(
+    checkpoint: Checkpoint,
+    people: Sequence[tuple[str, Box | None]],
+    products: Sequence[ListedPhoto],
+    max_broken: float = 0.01,
+) -> Checkpoint:
+    """A checkpoint fitted to a shop's photos, see `siamese.adaptation`.
+
+    Args:
+        checkpoint: One that is not adapted; it stays as it is.
+        people: Photos of people, and the part to look at.
+        products: Product photos.
+        max_broken: The share of photos of a kind that may be left out because they cannot be used.
+
+    Raises:
+        UserError: It is adapted already, nothing is known of its scores afterwards, there are too
+            few photos, or too many are broken.
+    """
+    from siamese.adaptation import fit_adaptation
+
+    if checkpoint.adaptation is not None:
+        raise UserError("the encoder is adapted already; give the one that it was made from")
+    if checkpoint.adapted_calibration is None:
+        raise UserError(
+            "nothing says what the encoder's scores mean once it is adapted; make a file that "
+            "does: infer.py calibrate MANIFEST --encoder FILE --out NEW"
+        )
+    paths, boxes = zip(*people, strict=True)
+    worn = _embedded(checkpoint, paths, boxes, [True] * len(paths), max_broken)
+    shown = [photo.path for photo in products]
+    alone = _embedded(
+        checkpoint, shown, [photo.box for photo in products], [False] * len(shown), max_broken
+    )
+    return replace(
+        checkpoint,
+        adaptation=fit_adaptation(worn.embeddings, alone.embeddings),
+        calibration=checkpoint.adapted_calibration,
+    )
 
 
 def _embedded_split(

@@ -21,6 +21,7 @@ from siamese.checkpoint import Checkpoint
 from siamese.local_embedding import local_embeddings
 from siamese.photos import PhotoError, PhotoSource, open_photo
 from siamese.preprocessing import Box, Placement, Preprocessing
+from siamese.roles import Role, roles_of
 
 HEAT = 96  # values along the longer side of a heat map
 REGIONS = 4  # at most, that are shown as alike
@@ -122,8 +123,8 @@ def explain(
         with suppress(PhotoError):
             seen[place] = _seen(checkpoint.preprocessing, product, box)
     photos = list(seen.values())
-    queries = [query_box is None] + [False] * (len(photos) - 1)
-    local = local_embeddings(checkpoint, np.stack([photo.pixels for photo in photos]), queries)
+    roles = roles_of([True], [query_box]) + [Role.PRODUCT] * (len(photos) - 1)
+    local = local_embeddings(checkpoint, np.stack([photo.pixels for photo in photos]), roles)
     parts, whole = local.parts, local.whole
     of_query = (parts[0] @ whole[1:].T).sum(dim=2) / max(len(whole) - 1, 1)
     contributions = [of_query.numpy(), *(parts[1:] @ whole[0]).numpy()]

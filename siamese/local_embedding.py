@@ -26,9 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from siamese.adaptation import Adaptation
 from siamese.checkpoint import Checkpoint
 from siamese.concatenation import Concatenation
 from siamese.encoder import Encoder, GeneralisedMeanPooling, SmallResNet
+from siamese.roles import Role
 from siamese.second_look import back_in_place, middle_of
 
 PATCHES = 8  # hidden in turn along the longer side of a photo
@@ -54,7 +56,7 @@ class LocalEmbeddings:
 
 @torch.inference_mode()
 def local_embeddings(
-    checkpoint: Checkpoint, pixels: np.ndarray, queries: Sequence[bool] | None = None
+    checkpoint: Checkpoint, pixels: np.ndarray, roles: Sequence[Role] | None = None
 ) -> LocalEmbeddings:
     """The parts of preprocessed photos; on the CPU.
 
@@ -64,21 +66,29 @@ def local_embeddings(
     Args:
         checkpoint: The encoder.
         pixels: uint8 (B, H, W, 3).
-        queries: For each whether it is a whole photo of a person, see `Checkpoint.embed_queries`;
-            None: no one.
+        roles: What each shows; None: products.
     """
-    queries = queries or [False] * len(pixels)
-    whole = checkpoint.embed_queries(pixels, queries)
+    roles = roles or [Role.PRODUCT] * len(pixels)
+    whole = checkpoint.embed_pixels(pixels, roles)
     tensor = torch.as_tensor(pixels)
     parts = _exact_parts(checkpoint, tensor)
     if parts is not None:
-        if checkpoint.second_look and any(queries):
-            twice = torch.tensor(queries)
+        twice = torch.tensor([role is Role.PERSON for role in roles])
+        if checkpoint.second_look and twice.any():
             middle = _exact_parts(checkpoint, middle_of(tensor[twice]))
             assert middle is not None  # as those of the whole photos
             parts[twice] = _of_unit_sum(parts[twice] + back_in_place(middle))
+        if checkpoint.adaptation is not None:
+            parts = _adapted(checkpoint.adaptation, parts, roles)
         return LocalEmbeddings(parts, whole, True)
-    return LocalEmbeddings(occluded_parts(checkpoint, pixels, whole, queries), whole, False)
+    return LocalEmbeddings(occluded_parts(checkpoint, pixels, whole, roles), whole, False)
+
+
+def _adapted(adaptation: Adaptation, parts: Tensor, roles: Sequence[Role]) -> Tensor:
+    """Parts of adapted embeddings; the mean that is taken off is taken off each alike."""
+    positions = parts.shape[1] * parts.shape[2]
+    constant = adaptation.moved(torch.zeros(len(parts), parts.shape[3]), roles)
+    return _of_unit_sum(parts @ adaptation.axes + constant[:, None, None] / positions)
 
 
 def _exact_parts(checkpoint: Checkpoint, pixels: Tensor) -> Tensor | None:
@@ -181,7 +191,7 @@ def occluded_parts(
     checkpoint: Checkpoint,
     pixels: np.ndarray,
     whole: Tensor,
-    queries: Sequence[bool] | None = None,
+    roles: Sequence[Role] | None = None,
 ) -> Tensor:
     """Embedding minus embedding with one patch hidden, the mean over black and white patches.
 
@@ -189,21 +199,21 @@ def occluded_parts(
         checkpoint: The encoder.
         pixels: uint8 (B, H, W, 3).
         whole: The unit embeddings, float32 (B, D).
-        queries: As of `local_embeddings`.
+        roles: As of `local_embeddings`.
 
     Returns:
         float32 (B, h, w, D) with the longer side of `PATCHES` positions.
     """
     patches = _patches(*pixels.shape[1:3])
     parts = torch.zeros(len(pixels), patches.size, whole.shape[1])
-    queries = queries or [False] * len(pixels)
-    for photo, embedding, part, query in zip(pixels, whole, parts, queries, strict=True):
+    roles = roles or [Role.PRODUCT] * len(pixels)
+    for photo, embedding, part, role in zip(pixels, whole, parts, roles, strict=True):
         hidden = photo[None].repeat(patches.size, axis=0)
         for shade in HIDING:
             for copy, patch in zip(hidden, patches.ravel(), strict=True):
                 copy[patch] = shade
             without = [
-                checkpoint.embed_queries(some, [query] * len(some))
+                checkpoint.embed_pixels(some, [role] * len(some))
                 for some in torch.from_numpy(hidden).split(BATCH)
             ]
             part += (embedding - torch.cat(without)) / len(HIDING)

@@ -13,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from siamese.checkpoint import start_from_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
 from siamese.labels import LabelHeads
@@ -27,6 +26,7 @@ from siamese.pair_score import (
 from siamese.preprocessing import Preprocessing
 from siamese.pretrained import normalised_for
 from siamese.retrieval import measure
+from siamese.start_weights import start_from_checkpoint
 
 Loss = Literal["sigmoid", "bare_sigmoid", "infonce", "supcon"]
 BATCH_LOSSES = {

@@ -46,6 +46,7 @@ def test_the_score_is_fitted_on_the_split_and_the_encoder_stays(
     expected = fit(given.embed(frame["path"].tolist()), frame)
     assert made.calibration == expected
     assert made.calibration != given.calibration
+    assert made.adapted_calibration is None, "too few photos to adapt to"
 
 
 def test_several_encoders_become_one_that_every_command_takes(

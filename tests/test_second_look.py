@@ -16,7 +16,10 @@ from siamese.catalog import Catalog
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.finder import Finder
 from siamese.local_embedding import local_embeddings
+from siamese.roles import Role
 from siamese.second_look import ACROSS, DOWN, back_in_place, middle_of
+
+MIXED = [Role.PERSON, Role.GARMENT, Role.PERSON]
 
 
 def noise(count: int) -> np.ndarray:
@@ -62,9 +65,9 @@ def test_parts_of_the_middle_go_back_to_where_they_were() -> None:
 def test_only_whole_photos_of_people_are_looked_at_twice(tmp_path: Path) -> None:
     checkpoint, pixels = trained_like("small_resnet"), noise(3)
     once = checkpoint.embed_pixels(pixels)
-    assert torch.equal(checkpoint.embed_queries(pixels, [True] * 3), once)
+    assert torch.equal(checkpoint.embed_pixels(pixels, [Role.PERSON] * 3), once)
     checkpoint.second_look = True
-    seen = checkpoint.embed_queries(pixels, [True, False, True])
+    seen = checkpoint.embed_pixels(pixels, MIXED)
     middle = checkpoint.embed_pixels(middle_of(torch.from_numpy(pixels)))
     expected = functional.normalize(once + middle, dim=1)
     assert torch.allclose(seen[::2], expected[::2], atol=1e-5)
@@ -74,15 +77,15 @@ def test_only_whole_photos_of_people_are_looked_at_twice(tmp_path: Path) -> None
     again = load_checkpoint(tmp_path / "twice.safetensors")
     assert again.second_look
     assert again.fingerprint == replace(checkpoint, second_look=False).fingerprint
-    assert torch.equal(again.embed_queries(pixels, [True, False, True]), seen)
+    assert torch.equal(again.embed_pixels(pixels, MIXED), seen)
 
 
 @pytest.mark.parametrize("backbone", ["small_resnet", "report_cnn"])
 def test_what_a_second_look_adds_is_explained(backbone: str) -> None:
     """Exactly, by the sum; or as the difference that hiding a patch makes to the mean of both."""
     checkpoint = replace(trained_like(backbone), second_look=True)
-    found = local_embeddings(checkpoint, noise(2), [True, False])
-    assert torch.equal(found.whole, checkpoint.embed_queries(noise(2), [True, False]))
+    found = local_embeddings(checkpoint, noise(2), MIXED[:2])
+    assert torch.equal(found.whole, checkpoint.embed_pixels(noise(2), MIXED[:2]))
     assert found.exact == (backbone == "small_resnet")
     if found.exact:
         assert torch.allclose(found.parts.sum(dim=(1, 2)), found.whole, atol=1e-5)
@@ -91,14 +94,14 @@ def test_what_a_second_look_adds_is_explained(backbone: str) -> None:
     hidden[:, :8, :8] = 0
     white = noise(1)
     white[:, :8, :8] = 255
-    without = [checkpoint.embed_queries(each, [True])[0] for each in (hidden, white)]
+    without = [checkpoint.embed_pixels(each, [Role.PERSON])[0] for each in (hidden, white)]
     assert torch.allclose(found.parts[0, 0, 0], found.whole[0] - sum(without) / 2, atol=1e-5)
 
 
 def cosines_of(checkpoint: Checkpoint, shop: Path, whole: bool) -> dict[str, float]:
     photos = [f"{shop}/photos/{stem}.png" for stem in STEMS]
     pixels = np.stack([checkpoint.preprocessing.read(photo) for photo in photos])
-    query = checkpoint.embed_queries(pixels[2:3], [whole])
+    query = checkpoint.embed_pixels(pixels[2:3], [Role.PERSON if whole else Role.GARMENT])
     return dict(zip(STEMS, (checkpoint.embed_pixels(pixels) @ query[0]).tolist(), strict=True))
 
 

@@ -14,6 +14,7 @@ from siamese.attributes.tagger import Tag, Tagger
 from siamese.checkpoint import Checkpoint
 from siamese.concatenation import Concatenation
 from siamese.encoder import Encoder
+from siamese.roles import Role
 
 
 @torch.inference_mode()
@@ -40,8 +41,10 @@ def embed_and_tag(
         return embeddings, tagger.tags(embeddings)
     device = next(iter(encoder.buffers()), torch.empty(0)).device
     tensor = checkpoint.preprocessing.normalise(torch.as_tensor(pixels).to(device))
-    embedding, pooled = _with_and_without_neck(encoder, tensor)
-    return embedding.cpu(), tagger.tags(pooled.cpu())
+    embedding, pooled = (each.cpu() for each in _with_and_without_neck(encoder, tensor))
+    if checkpoint.adaptation is not None:
+        embedding = checkpoint.adaptation(embedding, [Role.PRODUCT] * len(pixels))
+    return embedding, tagger.tags(pooled)
 
 
 def _with_and_without_neck(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Tensor]:

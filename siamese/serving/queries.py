@@ -18,6 +18,7 @@ from siamese.photos import PhotoError, open_photo
 from siamese.preprocessing import Box, Preprocessing
 from siamese.recommend.personal import PersonalFinder
 from siamese.recommend.taste import Taste
+from siamese.roles import Role
 from siamese.serving.columns import Filters
 from siamese.serving.shop import Goods
 
@@ -103,8 +104,8 @@ def _answer_of(goods: Goods, queries: Sequence[Query]) -> list[Found]:
     embeddings = torch.zeros(len(queries), goods.checkpoint.embedding_size)
     if new:
         pixels = np.stack([queries[place].pixels for place in new])  # type: ignore[misc]
-        whole = [queries[place].whole for place in new]
-        embeddings[new] = goods.checkpoint.embed_queries(pixels, whole)
+        roles = [Role.PERSON if queries[place].whole else Role.GARMENT for place in new]
+        embeddings[new] = goods.checkpoint.embed_pixels(pixels, roles)
     for place, query in enumerate(queries):
         if query.embedding is not None:
             embeddings[place] = torch.from_numpy(query.embedding)

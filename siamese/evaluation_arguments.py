@@ -1,0 +1,69 @@
+"""Arguments of `infer.py evaluate`, `calibrate` and `adapt`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_evaluation(
+    commands: Any, common: argparse.ArgumentParser, broken: argparse.ArgumentParser
+) -> None:
+    """The commands that measure an encoder and make its scores mean something."""
+    from siamese.arguments import SPLITS, positive
+
+    evaluate = commands.add_parser("evaluate", parents=[common, broken], help="report on a split")
+    evaluate.add_argument("manifest")
+    evaluate.add_argument("--split", default="test", choices=SPLITS)
+    evaluate.add_argument(
+        "--distractors",
+        metavar="PLACE",
+        help="folder of photos named by product, or a manifest: rank these products too",
+    )
+    evaluate.add_argument(
+        "--distractor-limit", type=positive, metavar="N", help="the first N of them by their ids"
+    )
+    evaluate.add_argument(
+        "--strangers",
+        metavar="PLACE",
+        help="folder of photos of people who wear none of the products, or a CSV with path, role "
+        "and boxes: is that seen?",
+    )
+    evaluate.add_argument("--json", action="store_true")
+    calibrate = commands.add_parser(
+        "calibrate", parents=[broken], help="what an encoder's scores mean"
+    )
+    calibrate.add_argument("manifest")
+    calibrate.add_argument("--split", default="validation", choices=SPLITS)
+    calibrate.add_argument(
+        "--encoder",
+        required=True,
+        metavar="NAME",
+        help="as of index: a model.safetensors, resnet50, …, or several joined by +",
+    )
+    calibrate.add_argument(
+        "--second-look",
+        action="store_true",
+        help="photos of people without a box: the mean of the whole photo and its middle",
+    )
+    calibrate.add_argument("--out", required=True, help="model.safetensors to write")
+    calibrate.add_argument("--device", help="cpu, cuda, …")
+    calibrate.set_defaults(tolerance=None)
+    adapt = commands.add_parser(
+        "adapt", parents=[common, broken], help="fit an encoder to a shop's photos, without labels"
+    )
+    adapt.add_argument(
+        "--people",
+        required=True,
+        metavar="PLACE",
+        help="photos of people such as will be searched with: a folder, or a CSV with path, role "
+        "and boxes; who wears what need not be known",
+    )
+    adapt.add_argument(
+        "--products",
+        required=True,
+        metavar="PLACE",
+        help="product photos: a folder of photos named by product, or a manifest",
+    )
+    adapt.add_argument("--split", choices=SPLITS, help="of tables, take the rows of this one alone")
+    adapt.add_argument("--out", required=True, help="model.safetensors to write")

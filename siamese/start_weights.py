@@ -1,0 +1,84 @@
+"""Weights that a training goes on from."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import cast
+
+from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.encoder import ConcatenationConfig, Encoder
+from siamese.errors import UserError
+from siamese.preprocessing import Preprocessing
+
+log = logging.getLogger(__name__)
+
+
+def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: str | Path) -> None:
+    """Copy a checkpoint's weights into an encoder that is to be trained further.
+
+    The size of the embedding and the neck may differ; then the neck keeps its own new weights, and
+    the log says so. So may the size of the photos, where the weights do not depend on it, and
+    `flip_average`, which no weight depends on.
+
+    Args:
+        encoder: Gets the weights.
+        preprocessing: Of its photos.
+        path: Of the checkpoint; of several encoders side by side the first is taken, or by
+            `PATH#2` the second, and so on.
+
+    Raises:
+        UserError: Missing, damaged, or of another architecture or normalisation.
+    """
+    name, mark, number = str(path).rpartition("#")
+    if not mark or not number.isdecimal() or Path(path).is_file():
+        name, number = str(path), "1"
+    if not Path(name).is_file():
+        raise UserError(f"{name}: no such checkpoint; check model.start_from")
+    given, pixels = _one_encoder(load_checkpoint(name), int(number), name)
+    there, here = given.config, encoder.config
+    same_neck = (there.embedding_size, there.neck) == (here.embedding_size, here.neck)
+    free = ("embedding_size", "neck", "flip_average")
+    alike = replace(there, **{name: getattr(here, name) for name in free})
+    if alike != here:
+        settings = asdict(here)
+        other = [f"{k} {v!r}" for k, v in asdict(there).items() if v != settings.get(k)]
+        raise UserError(
+            f"{path}: is another encoder, with {', '.join(other)}; "
+            "set model.encoder alike, or leave out model.start_from"
+        )
+    if (pixels.mean, pixels.std) != (preprocessing.mean, preprocessing.std):
+        raise UserError(
+            f"{path}: was trained with mean {pixels.mean} and std {pixels.std}; "
+            "set model.preprocessing.mean and std alike"
+        )
+    weights = {
+        name: weight
+        for name, weight in given.state_dict().items()
+        if same_neck or not name.startswith("neck.")
+    }
+    try:
+        encoder.load_state_dict(weights, strict=same_neck)
+    except RuntimeError as error:
+        raise UserError(
+            f"{path}: its weights fit only photos of {pixels.height}x{pixels.width} and "
+            f"embeddings of {there.embedding_size} numbers; set both alike"
+        ) from error
+    if not same_neck:
+        differs = f"embeddings of {there.embedding_size} numbers, not {here.embedding_size}"
+        if there.embedding_size == here.embedding_size:
+            differs = f"the neck {there.neck!r}, not {here.neck!r}"
+        log.warning("%s has %s: the neck starts anew", path, differs)
+
+
+def _one_encoder(checkpoint: Checkpoint, number: int, path: str) -> tuple[Encoder, Preprocessing]:
+    """An encoder alone and what it sees: of several side by side that number, from 1."""
+    config = checkpoint.encoder.config
+    parts = config.parts if isinstance(config, ConcatenationConfig) else ()
+    if not 1 <= number <= max(len(parts), 1):
+        raise UserError(f"{path}#{number}: number its encoders from 1 to {max(len(parts), 1)}")
+    if not parts:
+        return checkpoint.encoder, checkpoint.preprocessing
+    encoder = checkpoint.encoder.get_submodule(f"backbone.encoders.{number - 1}")
+    return cast(Encoder, encoder), parts[number - 1].preprocessing
