@@ -23,7 +23,7 @@ from siamese.errors import UserError
 from siamese.roles import Role
 
 FEWEST = 20  # photos of each kind; below, their mean says little
-POWER = 0.2  # of the variances that directions are divided by: 0 leaves them, .5 is whitening
+POWER = 0.25  # of the variances that directions are divided by: 0 leaves them, .5 is whitening
 FLOOR = 0.05  # share of the largest variance that is added to each
 
 
