@@ -19,7 +19,7 @@ from datasets.rendered_photos import STYLES, Style, draw_person_photo, draw_prod
 __all__ = ["draw_person_photo", "draw_product_photo", "draw_sheet", "write_rendered_dataset"]
 
 RENDERER_VERSION = 2
-SHOP_VERSION = 3  # of the style "shop"; 1 drew a scene under that of the studio
+SHOP_VERSION = 3  # of the style "shop"; 2 laid its tops flat
 PHOTOS_PER_PRODUCT = 100  # image numbers set aside per product; number 0 is the product photo
 STARTED, FINISHED = "rendered.started.json", "rendered.json"
 
