@@ -85,8 +85,11 @@ def calibrate(
 
     embeddings, frame = _embedded_split(checkpoint, manifest, split, max_broken)
     checkpoint.calibration = fit(embeddings, frame)
+    if checkpoint.adaptation is not None:
+        return
+    checkpoint.adapted_calibration = None  # of another manifest, if there was one
     people = torch.tensor((frame["role"] == "person").tolist())
-    if checkpoint.adaptation is None and FEWEST <= int(people.sum()) <= len(people) - FEWEST:
+    if FEWEST <= int(people.sum()) <= len(people) - FEWEST:
         adapted = fit_adaptation(embeddings[people], embeddings[~people])
         roles = roles_of(people.tolist(), boxes_of(frame))
         checkpoint.adapted_calibration = fit(adapted(embeddings, roles), frame)

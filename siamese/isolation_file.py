@@ -50,7 +50,7 @@ def save_isolation(isolation: Isolation, path: str | Path) -> None:
 
 
 def load_isolation(path: str | Path) -> Isolation:
-    """Read what `Isolation.save` wrote; no code in the file is run.
+    """Read what `save_isolation` wrote; no code in the file is run.
 
     Raises:
         IsolationError: Missing, damaged, or not of this version.
