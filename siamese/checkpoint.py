@@ -23,7 +23,7 @@ from torch.nn import functional
 from siamese.adaptation import Adaptation
 from siamese.encoder import Encoder, config_from
 from siamese.errors import UserError
-from siamese.files import replacing
+from siamese.files import read_tensors, write_tensors
 from siamese.pair_score import Calibration
 from siamese.photos import PhotoSource
 from siamese.preprocessing import Box, Preprocessing, preprocessing_from
@@ -151,9 +151,6 @@ class Checkpoint:
         Raises:
             OSError: The disk is full or the folder cannot be written.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
         card = self._recipe() | {
             "calibration": asdict(self.calibration),
             "trained_on": self.trained_on,
@@ -164,11 +161,7 @@ class Checkpoint:
         if self.adapted_calibration is not None:
             card["adapted_calibration"] = asdict(self.adapted_calibration)
         weights = {name: weight.detach().contiguous() for name, weight in self._weights().items()}
-        with replacing(path) as temporary:
-            try:
-                save_file(weights, temporary, {"format": FORMAT, "card": json.dumps(card)})
-            except SafetensorError as error:  # the library's name for a full disk, too
-                raise OSError(f"{path}: cannot be written ({error})") from error
+        write_tensors(path, weights, FORMAT, card)
 
     def _weights(self) -> dict[str, Tensor]:
         """All tensors that decide an embedding, by name."""
@@ -194,18 +187,14 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
     Raises:
         CheckpointError: Missing, damaged, or not a checkpoint of this version.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such checkpoint; train one with train.py or name another --checkpoint"
         )
     try:
-        with safe_open(path, framework="pt", device=device) as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        metadata, weights = read_tensors(path, device)
+    except OSError as error:
         raise CheckpointError(
             f"{path}: not a checkpoint or damaged ({error}); give a model.safetensors of train.py"
         ) from error

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -32,6 +37,40 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_tensors(
+    path: str | Path, tensors: dict[str, Tensor], kind: str, card: dict[str, Any]
+) -> None:
+    """A safetensors file with a card of JSON values, written whole or not at all.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, {"format": kind, "card": json.dumps(card)})
+        except SafetensorError as error:  # the library's name for a full disk, too
+            raise OSError(f"{path}: cannot be written ({error})") from error
+
+
+def read_tensors(path: str | Path, device: str = "cpu") -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file; no code in it is run.
+
+    Raises:
+        OSError: It cannot be read, or is damaged or another file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def _umask() -> int:

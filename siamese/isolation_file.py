@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from siamese.files import replacing
+from siamese.files import read_tensors, write_tensors
 from siamese.isolation import Isolation, IsolationError
 from siamese.preprocessing import Preprocessing
 from siamese.segmentation import GROUPS, SegmentationConfig, SegmentationNetwork
@@ -24,9 +24,6 @@ def save_isolation(isolation: Isolation, path: str | Path) -> None:
     Raises:
         OSError: The disk is full or the folder cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     card = {
         "groups": GROUPS,
         **_description(isolation),
@@ -42,11 +39,7 @@ def save_isolation(isolation: Isolation, path: str | Path) -> None:
         )
         for name, weight in each.network.state_dict().items()
     }
-    with replacing(path) as temporary:
-        try:
-            save_file(weights, temporary, {"format": FORMAT, "card": json.dumps(card)})
-        except SafetensorError as error:  # the library's name for a full disk, too
-            raise OSError(f"{path}: cannot be written ({error})") from error
+    write_tensors(path, weights, FORMAT, card)
 
 
 def load_isolation(path: str | Path) -> Isolation:
@@ -55,8 +48,6 @@ def load_isolation(path: str | Path) -> Isolation:
     Raises:
         IsolationError: Missing, damaged, or not of this version.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
     if not path.is_file():
         raise IsolationError(
@@ -64,10 +55,8 @@ def load_isolation(path: str | Path) -> Isolation:
             f"--folder STREET_PHOTOS --out {path}`, or mark the garment with --box x1,y1,x2,y2"
         )
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        metadata, weights = read_tensors(path)
+    except OSError as error:
         raise IsolationError(
             f"{path}: no isolation or damaged ({error}); copy or train it again"
         ) from error

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from siamese.attributes.tagger import Tag
-from siamese.attributes.tensor_file import TaggerError, load_tensors, save_tensors
+from siamese.attributes.tensor_file import TaggerError, load_tensors
+from siamese.files import write_tensors
 from siamese.products import Attribute
 
 FORMAT = "siamese-flag-1"
@@ -93,7 +94,7 @@ class Flag:
         """Write whole or not at all; `OSError` if it cannot be written."""
         arrays = {k: v for k, v in vars(self).items() if k != "card"}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
-        save_tensors(path, tensors, FORMAT, asdict(self.card))
+        write_tensors(path, tensors, FORMAT, asdict(self.card))
 
 
 def load_flag(path: str | Path) -> Flag:

@@ -14,10 +14,11 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from siamese.attributes.tensor_file import TaggerError, load_tensors, save_tensors
+from siamese.attributes.tensor_file import TaggerError, load_tensors
 from siamese.checkpoint import Checkpoint
 from siamese.concatenation import Concatenation
 from siamese.encoder import ConcatenationConfig, Encoder
+from siamese.files import write_tensors
 from siamese.products import Attribute
 
 FORMAT = "siamese-tagger-1"
@@ -156,7 +157,7 @@ class Tagger(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write whole or not at all; `OSError` if it cannot be written."""
-        save_tensors(path, self.state_dict(), FORMAT, asdict(self.card))
+        write_tensors(path, self.state_dict(), FORMAT, asdict(self.card))
 
 
 def card_from(described: dict[str, Any]) -> TaggerCard:
