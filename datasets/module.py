@@ -67,6 +67,7 @@ class ProductPhotos(pl.LightningDataModule):
         view_light: The same for their light and colours alone; null: as view_strength.
         view_hue: How far the colours of each photo go astray, 0 to 1; with 1 the network learns
             cut and pattern alone.
+        view_camera: How many training views are blurred, grainy or compressed, 0 to 1.
         erase: Probability that parts of a training view are blanked out.
         broken_limit: Largest share of unusable photos that is listed and skipped.
         workers: Processes that make training views; by default none on up to two cores, where
@@ -90,6 +91,7 @@ class ProductPhotos(pl.LightningDataModule):
         view_strength: float = 1.0,
         view_light: float | None = None,
         view_hue: float = 0.0,
+        view_camera: float = 0.0,
         erase: float = 0.25,
         broken_limit: float = 0.01,
         workers: int | None = None,
@@ -102,11 +104,11 @@ class ProductPhotos(pl.LightningDataModule):
                 "products_per_batch, persons_per_product, pairs_per_product and pairs_per_batch "
                 f"must be at least 1, workers at least 0, not {sizes} and {workers}"
             )
-        shares = (view_strength, view_light or 0.0, view_hue, erase, broken_limit)
+        shares = (view_strength, view_light or 0.0, view_hue, view_camera, erase, broken_limit)
         if not all(0 <= share <= 1 for share in shares):
             raise UserError(
-                "view_strength, view_light, view_hue, erase and broken_limit must be from 0 to 1, "
-                f"not {', '.join(map(str, shares))}"
+                "view_strength, view_light, view_hue, view_camera, erase and broken_limit must be "
+                f"from 0 to 1, not {', '.join(map(str, shares))}"
             )
         if (labels or alike) and batches == "pairs":
             raise UserError("data.labels and data.alike need data.batches: products")
@@ -115,7 +117,7 @@ class ProductPhotos(pl.LightningDataModule):
         self.batches = batches
         self.products_per_batch, self.persons_per_product = products_per_batch, persons_per_product
         self.pairs_per_product, self.pairs_per_batch = pairs_per_product, pairs_per_batch
-        self.views = (view_strength, erase, view_light, view_hue)
+        self.views = (view_strength, erase, view_light, view_hue, view_camera)
         self.labels, self.alike = labels or [], alike or []
         self.broken_limit, self.seed = broken_limit, seed
         cores = available_cores()

@@ -16,7 +16,11 @@ cv2.setNumThreads(0)
 
 
 def training_views(
-    strength: float = 1.0, erase: float = 0.25, light: float | None = None, hue: float = 0.0
+    strength: float = 1.0,
+    erase: float = 0.25,
+    light: float | None = None,
+    hue: float = 0.0,
+    camera: float = 0.0,
 ) -> A.Compose:
     """Views of one photo, uint8 (H, W, 3) → uint8 (H, W, 3).
 
@@ -30,12 +34,25 @@ def training_views(
         erase: Probability that rectangles are blanked out (Zhong et al. 2020), so that no single
             print or edge decides.
         hue: How far each photo's colours go astray, 0 to 1.
+        camera: How many photos are blurred, grainy or compressed as those of other cameras, 0 to 1.
     """
     light = strength if light is None else light
     other_colours = [
         A.ChannelShuffle(p=0.5 * hue),
         A.HueSaturationValue(90 * hue, (-80 * hue, 40 * hue), 30 * hue, p=0.7),
         A.ToGray(p=0.4 * hue),
+    ]
+    other_camera = [
+        A.OneOf(
+            [
+                A.GaussianBlur(blur_limit=(3, 5)),
+                A.Downscale(scale_range=(0.5, 0.9)),
+                A.MotionBlur(blur_limit=(3, 5)),
+            ],
+            p=0.4 * camera,
+        ),
+        A.GaussNoise(std_range=(0.01, 0.05), p=0.25 * camera),
+        A.ImageCompression(quality_range=(50, 95), p=0.25 * camera),
     ]
     return A.Compose(
         [
@@ -51,6 +68,7 @@ def training_views(
             *(other_colours if hue else []),
             A.RandomBrightnessContrast(0.2 * light, 0.2 * light, p=0.7),
             A.RandomToneCurve(scale=0.1 * light, per_channel=True, p=0.3 if light else 0.0),
+            *(other_camera if camera else []),
             A.CoarseDropout(
                 num_holes_range=(1, 3),
                 hole_height_range=(0.1, 0.3),

@@ -27,6 +27,7 @@ from siamese.preprocessing import Preprocessing
 from siamese.pretrained import normalised_for
 from siamese.retrieval import measure
 from siamese.start_weights import start_from_checkpoint
+from siamese.style_mixing import mix_styles_in
 
 Loss = Literal["sigmoid", "bare_sigmoid", "infonce", "supcon"]
 BATCH_LOSSES = {
@@ -79,6 +80,8 @@ class SiameseModule(pl.LightningModule):
         warmup: Share of all steps in which the rate rises from 0; then it falls as a cosine.
             `None` keeps the rate constant (the report's).
         scale: Start of the pair score's scale.
+        mix_styles: Share of the photos whose styles are mixed in training, see
+            `siamese.style_mixing`; of `small_resnet`.
         label_weight: Of the cross-entropy of `data.labels`, added to the loss of pairs.
         seed: Of dropout, drawn anew for each epoch so that a resumed run repeats it.
     """
@@ -97,6 +100,7 @@ class SiameseModule(pl.LightningModule):
         weight_decay: float = 0.05,
         warmup: float | None = 0.1,
         scale: float = 10.0,
+        mix_styles: float = 0.0,
         label_weight: float = 0.5,
         seed: int = 0,
     ) -> None:
@@ -126,6 +130,8 @@ class SiameseModule(pl.LightningModule):
         self.score = (
             PairScore(1.0, 0.0, learned=False) if loss == "bare_sigmoid" else PairScore(scale)
         )
+        if mix_styles:
+            mix_styles_in(self.encoder, mix_styles)
         self.label_weight = label_weight
         self.heads: LabelHeads | None = None
         self._start_bias: float | None = None if loss == "sigmoid" else 0.0

@@ -394,7 +394,7 @@ class KillAt(Callback):
     ("backbone", "model", "data"),
     [
         ("small_resnet", {}, {}),
-        ("small_resnet", {}, {"labels": ["role"]}),
+        ("small_resnet", {"mix_styles": 0.5}, {"labels": ["role"]}),
         ("report_cnn", {}, {}),
         ("report_cnn", {}, {"workers": 2}),
     ],

@@ -310,6 +310,8 @@ def test_a_published_backbone_is_trained_whole_or_with_its_weights_frozen(
         (["--data.erase", "2"], "from 0 to 1"),
         (["--data.view_light", "-1"], "from 0 to 1"),
         (["--data.view_hue", "2"], "from 0 to 1"),
+        (["--data.view_camera", "2"], "from 0 to 1"),
+        (["--model.mix_styles", "2"], "mix_styles is from 0 to 1"),
         (["--model.warmup", "3"], "warmup must be a share"),
         (["--model.label_weight", "-1"], "label_weight must be at least 0"),
         (["--data.labels", "[colour]"], "no column colour for data.labels; the manifest has path"),

@@ -82,6 +82,20 @@ def test_without_hue_a_red_photo_stays_red_and_with_it_any_colour_may_come() -> 
         assert seen == kinds
 
 
+def test_another_camera_blurs_and_grains_as_often_as_asked(photo: np.ndarray) -> None:
+    """Each of three steps is drawn by itself: blur .4, grain .25, compression .25."""
+    for camera, share in ((0.0, 0.0), (0.5, 1 - 0.8 * 0.875**2), (1.0, 1 - 0.6 * 0.75**2)):
+        views = training_views(0.0, 0.0, camera=camera)
+        changed = []
+        for seed in range(300):
+            reseed(views, seed)
+            view = views(image=photo)["image"]
+            sides = [np.abs(view - side.astype(float)).mean() for side in (photo, photo[:, ::-1])]
+            changed.append(min(sides) > 0)
+            assert np.abs(view.mean(axis=(0, 1)) - photo.mean(axis=(0, 1))).max() < 8
+        assert np.mean(changed) == pytest.approx(share, abs=0.09)
+
+
 def test_parts_are_erased_as_often_as_asked(photo: np.ndarray) -> None:
     """Without strength every pixel that is neither the photo's nor its mirror's was erased."""
     for erase in (0.0, 0.25, 1.0):
