@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from siamese.errors import UserError
-from siamese.histogram import ColourHistogram
+from siamese.histogram import HISTOGRAMS
 from siamese.preprocessing import Preprocessing, preprocessing_from
 
 
@@ -105,9 +105,10 @@ class EncoderConfig:
 
     Args:
         backbone: `small_resnet` (ours), `report_cnn` (the LookBook report's),
-            `colour_histogram` (untrained; embedding_size 512), `timm/NAME` or `torchvision/NAME`,
-            for example `timm/convnext_tiny.fb_in22k`. `infer.py index --encoder` makes
-            `eigenfaces` and `concatenation`, `infer.py tagger train --encoder` makes `labels`.
+            `colour_histogram` or `lab_histogram` (untrained; embedding_size 512 or 128),
+            `timm/NAME` or `torchvision/NAME`, for example `timm/convnext_tiny.fb_in22k`.
+            `infer.py index --encoder` makes `eigenfaces` and `concatenation`, `infer.py tagger
+            train --encoder` makes `labels`.
         embedding_size: Length of the embedding, D.
         widths: Channels of each stage of `small_resnet`.
         depth: Residual blocks per stage of `small_resnet`.
@@ -214,11 +215,11 @@ class Encoder(nn.Module):
         elif config.backbone == "small_resnet":
             self.backbone, features = _small_resnet(config)
             neck = _neck(features, config)
-        elif config.backbone == "colour_histogram":
-            self.backbone = ColourHistogram()
-            features = self.backbone.bins**3
+        elif config.backbone in HISTOGRAMS:
+            self.backbone = histogram = HISTOGRAMS[config.backbone]()
+            features = histogram.size
             if size != features:
-                raise UserError(f"colour_histogram needs embedding_size {features}, not {size}")
+                raise UserError(f"{config.backbone} needs embedding_size {features}, not {size}")
         elif config.backbone == "eigenfaces":
             from siamese.eigenfaces import Eigenfaces
 
@@ -245,7 +246,7 @@ class Encoder(nn.Module):
         else:
             raise UserError(
                 f"unknown backbone {config.backbone!r}: use small_resnet, report_cnn, "
-                "colour_histogram, timm/NAME or torchvision/NAME"
+                "colour_histogram, lab_histogram, timm/NAME or torchvision/NAME"
             )
         self.neck, self.config, self.features = neck, config, features
 

@@ -29,6 +29,7 @@ from siamese.concatenation import concatenated
 from siamese.eigenfaces import fit_eigenfaces
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
+from siamese.histogram import HISTOGRAMS
 from siamese.pair_score import Calibration
 from siamese.photos import PhotoSource
 from siamese.preprocessing import Box, Preprocessing
@@ -57,7 +58,7 @@ PUBLISHED = {
     "xception": Published("timm/legacy_xception.tf_in1k", 299),
     "vit": Published("timm/vit_base_patch16_224.augreg2_in21k_ft_in1k"),
 }
-OTHERS = ("siamese", "report_cnn", "colour_histogram", "eigenfaces")
+OTHERS = ("siamese", "report_cnn", *HISTOGRAMS, "eigenfaces")
 OWN = (*OTHERS, "small_resnet", "concatenation", "labels")  # backbones of our own files
 LIBRARIES = ("timm/", "torchvision/")
 
@@ -141,9 +142,10 @@ def _single(text: str, sample: Sample, tolerance: float | None) -> Checkpoint:
         return _from_file(name, file)
     if name == "siamese":
         return load_checkpoint(SHIPPED)
-    if name == "colour_histogram":
+    if name in HISTOGRAMS:
         preprocessing = normalised_for(Preprocessing(128, 96), name)
-        encoder = Encoder(EncoderConfig(name, 512), preprocessing.height, preprocessing.width)
+        config = EncoderConfig(name, HISTOGRAMS[name]().size)
+        encoder = Encoder(config, preprocessing.height, preprocessing.width)
         return Checkpoint(encoder, preprocessing, Calibration(), "colours alone")
     return fit_eigenfaces(sample.photos, sample.boxes, tolerance=tolerance)
 

@@ -30,6 +30,7 @@ from siamese.adaptation import Adaptation
 from siamese.checkpoint import Checkpoint
 from siamese.concatenation import Concatenation
 from siamese.encoder import Encoder, GeneralisedMeanPooling, SmallResNet
+from siamese.histogram import LabHistogram
 from siamese.roles import Role
 from siamese.second_look import back_in_place, middle_of
 
@@ -142,6 +143,9 @@ def _pooled_shares(encoder: Encoder, photos: Tensor) -> Iterator[Tensor]:
 
     The caller finds out which of them is true.
     """
+    if isinstance(encoder.backbone, LabHistogram):
+        yield encoder.backbone.shares(photos)
+        return
     features = feature_map(encoder, photos)
     if features is None:
         return

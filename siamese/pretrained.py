@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese.errors import UserError
+from siamese.histogram import HISTOGRAMS
 from siamese.preprocessing import Preprocessing
 from siamese.weights import CLASSIFIERS, HUB, load_weights, not_fetched, reason_of
 
@@ -69,7 +70,7 @@ def normalised_for(
     (published weights may have been trained further with them).
 
     Raises:
-        UserError: Other values for the colour histogram, whose colours would be wrong; or the
+        UserError: Other values for a histogram, whose colours would be wrong; or the
             hub cannot be reached.
     """
     needed = _normalisation_of(backbone, pretrained)
@@ -81,7 +82,7 @@ def normalised_for(
         return replace(preprocessing, mean=mean, std=std)
     told = f"{backbone} was made for mean {list(mean)} and std {list(std)}"
     asked = f"not mean {list(given[0])} and std {list(given[1])}; leave both out of preprocessing"
-    if backbone == "colour_histogram":
+    if backbone in HISTOGRAMS:
         raise UserError(f"{told}, {asked}")
     log.warning("%s, %s unless its weights were trained with them", told, asked)
     return preprocessing
@@ -92,7 +93,7 @@ def _normalisation_of(
 ) -> tuple[Channels, Channels] | None:
     """Mean and std of what the weights were trained on; `None` where they are free."""
     library, _, name = backbone.partition("/")
-    if backbone == "colour_histogram":
+    if backbone in HISTOGRAMS:
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if library == "timm":
         import timm

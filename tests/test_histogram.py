@@ -1,13 +1,22 @@
-"""The untrained rival: cosines of colour histograms."""
+"""Cosines of colour histograms: the untrained rival, and the one that stands beside encoders."""
 
 from __future__ import annotations
 
+import itertools
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
 import pytest
 import torch
 
+from siamese.checkpoint import load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
-from siamese.histogram import ColourHistogram
+from siamese.extractors import extractor
+from siamese.histogram import ColourHistogram, LabHistogram, lab_of
+from siamese.roles import Role
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
@@ -57,3 +66,79 @@ def test_as_an_encoder_its_cosine_is_the_bhattacharyya_coefficient() -> None:
 def test_another_embedding_size_is_refused() -> None:
     with pytest.raises(UserError, match="embedding_size 512, not 128"):
         Encoder(EncoderConfig("colour_histogram"), 8, 8)
+
+
+def test_lab_is_what_opencv_makes_of_the_same_pixels() -> None:
+    pixels = np.random.default_rng(0).random((1, 500, 3), dtype=np.float32)
+    pixels[0, :4] = [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.02, 0.03, 0.01], [1.0, 0.0, 0.0]]
+    found = lab_of(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    assert np.allclose(found.numpy(), cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB), atol=0.02)
+
+
+def naive_lab_histogram(photo: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """A loop over the box's pixels: each shares itself among the eight nearest bins."""
+    left, top, right, bottom = box
+    bins, counts = (8, 4, 4), np.zeros((8, 4, 4))
+    for colour in cv2.cvtColor(photo, cv2.COLOR_RGB2LAB)[top:bottom, left:right].reshape(-1, 3):
+        lightness, a, b = (float(number) for number in colour)
+        shares = [min(max(c, 0.0), 1.0) for c in (lightness / 100, a / 64 + 0.5, b / 64 + 0.5)]
+        near: list[dict[int, float]] = []
+        for share, count in zip(shares, bins, strict=True):
+            place = share * count - 0.5
+            low = math.floor(place)
+            weights = {min(max(low, 0), count - 1): 1 - (place - low)}
+            high = min(max(low + 1, 0), count - 1)
+            weights[high] = weights.get(high, 0.0) + place - low
+            near.append(weights)
+        for i, j, k in itertools.product(*near):
+            counts[i, j, k] += near[0][i] * near[1][j] * near[2][k]
+    roots: np.ndarray = np.sqrt(counts / counts.sum()).ravel()
+    return roots
+
+
+def test_the_lab_histogram_equals_a_naive_loop() -> None:
+    photos = torch.rand(3, 3, 40, 20, generator=torch.Generator().manual_seed(0))
+    photos[1] = photos[1] * 0.1 + 0.45  # nearly grey, as most garments are
+    photos[2] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]  # beyond the reach of a* and b*
+    found = LabHistogram((0.3, 0.3, 0.7, 0.7))(photos)
+    for photo, row in zip(photos, found, strict=True):
+        pixels = np.ascontiguousarray(photo.permute(1, 2, 0).numpy())
+        expected = naive_lab_histogram(pixels, (6, 12, 14, 28))
+        assert np.allclose(row.numpy(), expected, atol=2e-3)
+    assert found.norm(dim=1).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+
+
+def test_a_little_more_light_moves_a_little() -> None:
+    """At the edge of two bins, where a histogram of whole pixels has nothing in common."""
+    photos = torch.stack([torch.full((3, 16, 16), grey) for grey in (0.4985, 0.5015)])
+    sharp, soft = ColourHistogram(WHOLE)(photos), LabHistogram(WHOLE)(photos)
+    assert sharp[0] @ sharp[1] == 0
+    assert soft[0] @ soft[1] > 0.999
+
+
+def test_cells_share_the_lab_histogram_by_what_they_show() -> None:
+    """Left half red, right half black: each colour's number belongs to its half alone."""
+    photos = torch.zeros(1, 3, 32, 32)
+    photos[:, 0, :, :16] = 1.0
+    histogram = LabHistogram(WHOLE)
+    shares = histogram.shares(photos)
+    assert shares.shape == (1, 2, 2, 128)
+    assert torch.allclose(shares.sum(dim=(1, 2)), histogram(photos))
+    left, right = shares[0, :, 0], shares[0, :, 1]
+    assert ((left > 0) & (right > 0)).sum() == 0
+    assert torch.allclose(left[0], left[1])
+    assert left.sum(dim=0).norm() == pytest.approx(0.5**0.5, abs=1e-5)
+
+
+def test_the_lab_histogram_is_an_encoder_by_name_and_beside_others(tmp_path: Path) -> None:
+    alone = extractor("lab_histogram")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 128, 96, 3), np.uint8)
+    exact = alone.embed_pixels(pixels, [Role.PRODUCT, Role.PERSON])
+    assert exact.shape == (2, 128)
+    alone.save(tmp_path / "colours.safetensors")
+    kept = load_checkpoint(tmp_path / "colours.safetensors")
+    assert torch.equal(kept.embed_pixels(pixels, [Role.PRODUCT, Role.PERSON]), exact)
+    both = extractor("lab_histogram + 0.5*colour_histogram")
+    assert both.embed_pixels(pixels, [Role.PRODUCT] * 2).shape == (2, 640)
+    with pytest.raises(UserError, match="lab_histogram needs embedding_size 128, not 64"):
+        Encoder(EncoderConfig("lab_histogram", 64), 8, 8)

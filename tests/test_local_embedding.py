@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from helpers_explanation import BLUE, GREEN, RED, Colour, colour_checkpoint, trained_like
 from torch import nn
 
+from siamese.checkpoint import Checkpoint
 from siamese.concatenation import concatenated
+from siamese.encoder import Encoder, EncoderConfig
 from siamese.local_embedding import local_embeddings, occluded_parts
+from siamese.pair_score import Calibration
+from siamese.preprocessing import Preprocessing
+from siamese.roles import Role
 
 EXACT = [
     "small_resnet",
@@ -151,6 +158,24 @@ def test_occlusion_is_the_difference_that_black_and_white_patches_make() -> None
             photo[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = shade
         expected = whole[0] - checkpoint.embed_pixels(hidden).mean(dim=0)
         assert torch.allclose(parts[0, row, column], expected, atol=1e-6)
+
+
+def test_the_parts_of_a_lab_histogram_beside_a_network_are_exact() -> None:
+    """Both have positions of 16 x 16 pixels; the first and second look of a person, too."""
+    network = trained_like("small_resnet", 64, 48)
+    network.encoder = Encoder(EncoderConfig(widths=(8, 16, 16), depth=1, embedding_size=16), 64, 48)
+    network.encoder.eval()
+    colours = Checkpoint(
+        Encoder(EncoderConfig("lab_histogram", 128), 64, 48),
+        Preprocessing(64, 48, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        Calibration(),
+        "nothing",
+    )
+    both = replace(concatenated([network, colours], [1.0, 0.3]), second_look=True)
+    found = local_embeddings(both, noise(2), [Role.PRODUCT, Role.PERSON])
+    assert found.exact
+    assert found.parts.shape == (2, 4, 3, 144)
+    assert torch.allclose(found.parts.sum(dim=(1, 2)), found.whole, atol=1e-3)
 
 
 def test_the_histogram_does_not_care_what_is_outside_of_its_box() -> None:
