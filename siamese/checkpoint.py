@@ -28,7 +28,7 @@ from siamese.pair_score import Calibration
 from siamese.photos import PhotoSource
 from siamese.preprocessing import Box, Preprocessing, preprocessing_from
 from siamese.roles import Role, roles_of
-from siamese.second_look import middle_of
+from siamese.second_look import closer, focus_of
 
 FORMAT = "siamese-1"
 ADAPTED = "adaptation."  # names of the adaptation's tensors begin so
@@ -96,7 +96,7 @@ class Checkpoint:
         In float32 throughout, so that an embedding hardly depends on what else is in its batch.
 
         Args:
-            pixels: uint8 (B, H, W, 3).
+            pixels: 0 to 255, uint8 (B, H, W, 3); float32 of photos made of others.
             roles: What each shows; None: products.
         """
         tensor, roles = torch.as_tensor(pixels), roles or [Role.PRODUCT] * len(pixels)
@@ -108,15 +108,27 @@ class Checkpoint:
         twice = torch.tensor([self.second_look and role is Role.PERSON for role in roles])
         if not twice.any():
             return self._seen(pixels)
-        both = torch.cat([pixels, middle_of(pixels[twice])])
-        embedding, closer = self._seen(both).split([len(pixels), int(twice.sum())])
-        embedding[twice] = functional.normalize(embedding[twice] + closer, dim=1)
+        embedding = torch.empty(len(pixels), self.embedding_size)
+        if not twice.all():
+            embedding[~twice] = self._seen(pixels[~twice])
+        embedding[twice] = self._seen_twice(pixels[twice])
         return embedding
 
+    def _seen_twice(self, pixels: Tensor) -> Tensor:
+        from siamese.parts import parts_of  # which knows encoders made of several checkpoints
+
+        whole, parts = parts_of(self.encoder, self._normalised(pixels))
+        boxes = focus_of(parts, len(pixels)).cpu()
+        return functional.normalize(whole.cpu() + self._seen(closer(pixels, boxes)), dim=1)
+
     def _seen(self, pixels: Tensor) -> Tensor:
-        device = next(iter(self.encoder.buffers()), torch.empty(0)).device
-        embedding: Tensor = self.encoder(self.preprocessing.normalise(pixels.to(device)))
+        embedding: Tensor = self.encoder(self._normalised(pixels))
         return embedding.cpu()
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """On the encoder's device."""
+        device = next(iter(self.encoder.buffers()), torch.empty(0)).device
+        return self.preprocessing.normalise(pixels.to(device))
 
     def embed(
         self,

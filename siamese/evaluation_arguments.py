@@ -44,7 +44,7 @@ def add_evaluation(
     calibrate.add_argument(
         "--second-look",
         action="store_true",
-        help="photos of people without a box: the mean of the whole photo and its middle",
+        help="photos of people without a box: the mean of the whole and of where its garment is",
     )
     calibrate.add_argument("--out", required=True, help="model.safetensors to write")
     calibrate.add_argument("--device", help="cpu, cuda, …")

@@ -119,7 +119,10 @@ class Preprocessing:
             raise PhotoError(f"{called}: {error}") from error
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 (B, H, W, 3) → float32 (B, 3, H, W) in channels-last memory, no copy of layout."""
+        """Pixels of 0 to 255, uint8 or float32 (B, H, W, 3), → float32 (B, 3, H, W).
+
+        In channels-last memory, no copy of layout.
+        """
         import torch
 
         scale = torch.tensor([255.0 * s for s in self.std], device=pixels.device)

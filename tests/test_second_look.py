@@ -16,8 +16,9 @@ from siamese.catalog import Catalog
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.finder import Finder
 from siamese.local_embedding import local_embeddings
+from siamese.parts import parts_of
 from siamese.roles import Role
-from siamese.second_look import ACROSS, DOWN, back_in_place, middle_of
+from siamese.second_look import MIDDLE, REACH, back_in_place, closer, focus_of
 
 MIXED = [Role.PERSON, Role.GARMENT, Role.PERSON]
 
@@ -33,51 +34,101 @@ def twice(shop: Path, tmp_path: Path) -> Path:
     return tmp_path / "t"
 
 
-def test_the_middle_fills_the_photo() -> None:
+def test_the_box_fills_the_photo() -> None:
     """Red from 20 to 85 % of the height and 15 to 85 % of the width, blue around."""
     pixels = torch.zeros(1, 100, 100, 3, dtype=torch.uint8)
     pixels[..., 2] = 255
     pixels[:, 20:85, 15:85] = torch.tensor([255, 0, 0], dtype=torch.uint8)
-    assert torch.equal(middle_of(pixels)[0], pixels[0, 50, 50].expand(100, 100, 3))
-    pixels[:, 20:52, 15:85] = 255  # the upper half of the middle
-    seen = middle_of(pixels)[0]
+    box = torch.tensor([[0.15, 0.2, 0.85, 0.85]])
+    seen = closer(pixels, box)[0]
+    assert torch.allclose(seen[2:-2, 2:-2], pixels[0, 50, 50].float(), atol=1e-2)
+    pixels[:, 20:52, 15:85] = 255  # the upper half of it
+    seen = closer(pixels, box)[0]
     assert seen.shape == (100, 100, 3)
-    assert (seen[:45] == 255).all()
-    assert (seen[55:] == torch.tensor([255, 0, 0])).all()
+    assert torch.allclose(seen[2:45, 2:-2], torch.tensor(255.0), atol=1e-2)
+    assert torch.allclose(seen[55:-2, 2:-2], torch.tensor([255.0, 0.0, 0.0]), atol=1e-2)
 
 
-def test_parts_of_the_middle_go_back_to_where_they_were() -> None:
+def test_the_whole_as_a_box_changes_nothing() -> None:
+    pixels = torch.from_numpy(noise(2))
+    seen = closer(pixels, torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2))
+    assert torch.allclose(seen, pixels.float(), atol=0.01)
+
+
+def test_a_box_half_a_pixel_further_shows_what_lies_between() -> None:
+    ramp = torch.arange(0, 200, 2, dtype=torch.uint8)[None, None, :, None].expand(1, 8, 100, 3)
+    seen = closer(ramp, torch.tensor([[0.105, 0.0, 0.605, 1.0]]))
+    expected = 2 * (0.105 * 100 + (torch.arange(100) + 0.5) / 2 - 0.5)
+    # Bicubic weights follow a slope to a tenth of a level; a whole pixel would be 1 off.
+    assert (seen[0, 4, :, 0] - expected).abs().max() < 0.15
+
+
+def test_the_focus_is_where_the_parts_are() -> None:
+    """Against a loop: weighted mean and deviation of places, the longer reach for both sides."""
+    parts = torch.rand(3, 8, 6, 5, generator=torch.Generator().manual_seed(1)) ** 4
+    parts[1, :, 3:] = 0.0
+    parts[2] = 0.0
+    parts[2, 6, 5] = 1.0  # one position, in a corner
+    for part, box in zip(parts, focus_of(parts, 3), strict=True):
+        places, weights = [], []
+        for row in range(8):
+            for column in range(6):
+                places.append(((column + 0.5) / 6, (row + 0.5) / 8))
+                weights.append(float(part[row, column].norm()))
+        mean = np.average(places, axis=0, weights=weights)
+        spread = np.average((np.array(places) - mean) ** 2, axis=0, weights=weights) ** 0.5
+        side = min(max(2 * REACH * spread.max(), 0.2), 1.0)
+        centre = np.clip(mean, side / 2, 1 - side / 2)
+        expected = [*(centre - side / 2), *(centre + side / 2)]
+        assert box.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_parts_the_focus_is_the_middle() -> None:
+    assert focus_of(None, 2).tolist() == [pytest.approx(MIDDLE)] * 2
+
+
+def test_parts_of_boxes_go_back_to_where_they_were() -> None:
     """Against loops over rectangles so small that each lies in one position of both maps."""
+    boxes = torch.tensor([MIDDLE, (0.0, 0.35, 0.7, 1.0)])
     parts = torch.rand(2, 4, 5, 3, generator=torch.Generator().manual_seed(0))
     expected = torch.zeros_like(parts)
     rows, columns = 260, 70  # .65 in steps of .0025, .7 in steps of .01
-    for down in range(rows):
-        row = int(4 * (DOWN[0] + 0.0025 * (down + 0.5)))
-        for across in range(columns):
-            column = int(5 * (ACROSS[0] + 0.01 * (across + 0.5)))
-            share = parts[:, 4 * down // rows, 5 * across // columns] * 20 / (rows * columns)
-            expected[:, row, column] += share
-    moved = back_in_place(parts)
+    for photo, (left, top, _, _) in enumerate(boxes.tolist()):
+        for down in range(rows):
+            row = int(4 * (top + 0.0025 * (down + 0.5)))
+            for across in range(columns):
+                column = int(5 * (left + 0.01 * (across + 0.5)))
+                share = parts[photo, 4 * down // rows, 5 * across // columns]
+                expected[photo, row, column] += share * 20 / (rows * columns)
+    moved = back_in_place(parts, boxes)
     assert torch.allclose(moved, expected, atol=1e-4)
     assert torch.allclose(moved.sum(dim=(1, 2)), parts.sum(dim=(1, 2)), atol=1e-5)
 
 
-def test_only_whole_photos_of_people_are_looked_at_twice(tmp_path: Path) -> None:
-    checkpoint, pixels = trained_like("small_resnet"), noise(3)
+def boxes_of(checkpoint: Checkpoint, pixels: np.ndarray) -> torch.Tensor:
+    """Where the second look goes."""
+    photos = checkpoint.preprocessing.normalise(torch.from_numpy(pixels))
+    with torch.inference_mode():
+        return focus_of(parts_of(checkpoint.encoder, photos)[1], len(pixels))
+
+
+@pytest.mark.parametrize("backbone", ["small_resnet", "report_cnn"])
+def test_only_whole_photos_of_people_are_looked_at_twice(backbone: str, tmp_path: Path) -> None:
+    checkpoint, pixels = trained_like(backbone), noise(3)
     once = checkpoint.embed_pixels(pixels)
     assert torch.equal(checkpoint.embed_pixels(pixels, [Role.PERSON] * 3), once)
     checkpoint.second_look = True
     seen = checkpoint.embed_pixels(pixels, MIXED)
-    middle = checkpoint.embed_pixels(middle_of(torch.from_numpy(pixels)))
-    expected = functional.normalize(once + middle, dim=1)
+    again = closer(torch.from_numpy(pixels), boxes_of(checkpoint, pixels))
+    expected = functional.normalize(once + checkpoint.embed_pixels(again), dim=1)
     assert torch.allclose(seen[::2], expected[::2], atol=1e-5)
     assert torch.allclose(seen[1], once[1], atol=1e-6)
     assert not torch.allclose(seen[0], once[0], atol=1e-3)
     checkpoint.save(tmp_path / "twice.safetensors")
-    again = load_checkpoint(tmp_path / "twice.safetensors")
-    assert again.second_look
-    assert again.fingerprint == replace(checkpoint, second_look=False).fingerprint
-    assert torch.equal(again.embed_pixels(pixels, MIXED), seen)
+    loaded = load_checkpoint(tmp_path / "twice.safetensors")
+    assert loaded.second_look
+    assert loaded.fingerprint == replace(checkpoint, second_look=False).fingerprint
+    assert torch.equal(loaded.embed_pixels(pixels, MIXED), seen)
 
 
 @pytest.mark.parametrize("backbone", ["small_resnet", "report_cnn"])
