@@ -117,16 +117,16 @@ class Checkpoint:
     def _seen_twice(self, pixels: Tensor) -> Tensor:
         from siamese.parts import parts_of  # which knows encoders made of several checkpoints
 
-        whole, parts = parts_of(self.encoder, self._normalised(pixels))
+        whole, parts = parts_of(self.encoder, self.normalised(pixels))
         boxes = focus_of(parts, len(pixels)).cpu()
         return functional.normalize(whole.cpu() + self._seen(closer(pixels, boxes)), dim=1)
 
     def _seen(self, pixels: Tensor) -> Tensor:
-        embedding: Tensor = self.encoder(self._normalised(pixels))
+        embedding: Tensor = self.encoder(self.normalised(pixels))
         return embedding.cpu()
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        """On the encoder's device."""
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """What the encoder takes, float32 (B, 3, H, W) on its device, of pixels (B, H, W, 3)."""
         device = next(iter(self.encoder.buffers()), torch.empty(0)).device
         return self.preprocessing.normalise(pixels.to(device))
 

@@ -56,19 +56,12 @@ def local_embeddings(
     """
     roles = roles or [Role.PRODUCT] * len(pixels)
     whole = checkpoint.embed_pixels(pixels, roles)
-    tensor = torch.as_tensor(pixels)
-    parts = _exact_parts(checkpoint, tensor)
-    if parts is not None:
-        twice = torch.tensor([role is Role.PERSON for role in roles])
-        if checkpoint.second_look and twice.any():
-            boxes = focus_of(parts[twice], int(twice.sum()))
-            again = _exact_parts(checkpoint, closer(tensor[twice], boxes))
-            assert again is not None  # as those of the whole photos
-            parts[twice] = of_unit_sum(parts[twice] + back_in_place(again, boxes))
-        if checkpoint.adaptation is not None:
-            parts = _adapted(checkpoint.adaptation, parts, roles)
-        return LocalEmbeddings(parts, whole, True)
-    return LocalEmbeddings(occluded_parts(checkpoint, pixels, whole, roles), whole, False)
+    parts = _exact_parts(checkpoint, torch.as_tensor(pixels), roles)
+    if parts is None:
+        return LocalEmbeddings(occluded_parts(checkpoint, pixels, whole, roles), whole, False)
+    if checkpoint.adaptation is not None:
+        parts = _adapted(checkpoint.adaptation, parts, roles)
+    return LocalEmbeddings(parts, whole, True)
 
 
 def _adapted(adaptation: Adaptation, parts: Tensor, roles: Sequence[Role]) -> Tensor:
@@ -78,11 +71,33 @@ def _adapted(adaptation: Adaptation, parts: Tensor, roles: Sequence[Role]) -> Te
     return of_unit_sum(parts @ adaptation.axes + constant[:, None, None] / positions)
 
 
-def _exact_parts(checkpoint: Checkpoint, pixels: Tensor) -> Tensor | None:
-    """Parts (B, h, w, D) that sum to the embeddings of uint8 (B, H, W, 3); None if unknown."""
-    device = next(iter(checkpoint.encoder.buffers()), torch.empty(0)).device
-    _, parts = parts_of(checkpoint.encoder, checkpoint.preprocessing.normalise(pixels.to(device)))
-    return None if parts is None else parts.cpu()
+def _exact_parts(checkpoint: Checkpoint, pixels: Tensor, roles: Sequence[Role]) -> Tensor | None:
+    """Parts (B, h, w, D) that sum to the embeddings before they are adapted; None if unknown.
+
+    Photos that are looked at twice go by themselves, as when they are embedded: in another batch
+    the first look's last digits differ, and so does the place of the second.
+    """
+    people = [checkpoint.second_look and role is Role.PERSON for role in roles]
+    found: list[Tensor | None] = [None] * len(people)
+    for twice in set(people):
+        rows = [row for row, each in enumerate(people) if each is twice]
+        parts = _parts_of_looks(checkpoint, pixels[rows], twice)
+        if parts is None:
+            return None
+        for row, part in zip(rows, parts, strict=True):
+            found[row] = part
+    return torch.stack([part for part in found if part is not None])
+
+
+def _parts_of_looks(checkpoint: Checkpoint, pixels: Tensor, twice: bool) -> Tensor | None:
+    """The same of uint8 (B, H, W, 3), all of them looked at once or all of them twice."""
+    _, parts = parts_of(checkpoint.encoder, checkpoint.normalised(pixels))
+    if parts is None or not twice:
+        return None if parts is None else parts.cpu()
+    boxes = focus_of(parts, len(pixels)).cpu()
+    _, again = parts_of(checkpoint.encoder, checkpoint.normalised(closer(pixels, boxes)))
+    assert again is not None  # as those of the whole photos
+    return of_unit_sum(parts.cpu() + back_in_place(again.cpu(), boxes))
 
 
 def occluded_parts(

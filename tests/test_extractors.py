@@ -218,7 +218,10 @@ def test_without_weights_one_line_says_where_to_get_them(
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("resnet5", "is no encoder; there are siamese, report_cnn, colour_histogram, eigenfaces"),
+        (
+            "resnet5",
+            "is no encoder; there are siamese, report_cnn, colour_histogram, lab_histogram",
+        ),
         ("resnet18+", "'' is no encoder; there are"),
         ("", "'' is no encoder; there are"),
         ("resnet5=FILE", "is no encoder; there are"),
