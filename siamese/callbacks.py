@@ -70,6 +70,13 @@ class LearningCurves(Callback):
         self.path = path
         self.history: list[dict[str, float]] = []
         self._start = 0.0
+        self._validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = True
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         before = self.history[-1]["seconds"] if self.history else 0.0
@@ -79,7 +86,8 @@ class LearningCurves(Callback):
         figures = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
-            if name == "loss_epoch" or name.startswith("validation/")
+            # The trainer goes on telling the last validation's figures in epochs without one.
+            if name == "loss_epoch" or (self._validated and name.startswith("validation/"))
         }
         seconds = time.perf_counter() - self._start
         self.history.append({"epoch": trainer.current_epoch + 1, "seconds": seconds, **figures})
@@ -112,7 +120,9 @@ def draw_curves(history: list[dict[str, float]], path: Path) -> None:
         "validation/mean_reciprocal_rank": "mean reciprocal rank",
     }
     for name, label in labels.items():
-        right.plot(epochs, [row.get(name, np.nan) for row in history], label=label)
+        measured = [row for row in history if name in row]
+        x, y = [row["epoch"] for row in measured], [row[name] for row in measured]
+        right.plot(x, y, label=label, marker=".")
     right.set(xlabel="epoch", ylabel="share of queries", ylim=(0, 1), xlim=(min(epochs), None))
     right.set_title("Validation products, never trained on")
     right.legend(loc="best")
