@@ -1,8 +1,9 @@
 """A training set from product photos alone: each garment cut out and worn by drawn people.
 
 Folder: `cutouts/KEY.png` (RGBA), `backgrounds/KEY.jpg`, `photos/KEY-N.jpg` (0: as a shop shows
-it; from 1 on: people). A photo depends on (seed, product, number) and on which other products
-there are; products that come later are added, what is there is kept.
+it; from 1 on: people), `boxes/KEY.json` (where these wear it). A photo depends on (seed, product,
+number) and on which other products there are; products that come later are added, what is there
+is kept.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import pandas as pd
 from datasets.composed_photos import Kind, Style, person_photo, product_photo
 from datasets.cutouts import Cutout, cut_out
 from datasets.drawing import as_jpeg, run_tasks, write_atomically
-from datasets.manifest import ManifestError
+from datasets.manifest import BOX, ManifestError
 from datasets.rendered_brushes import Image
 from siamese.photos import PhotoError, open_photo
 
@@ -60,9 +61,16 @@ class Drawing(NamedTuple):
     garment: Garment
     others: tuple[tuple[Garment, ...], ...]
     recipe: Recipe
+    boxes: bool
 
 
-def compose(folder: Path, products: pd.DataFrame, recipe: Recipe, workers: int = 2) -> pd.DataFrame:
+def compose(
+    folder: Path,
+    products: pd.DataFrame,
+    recipe: Recipe,
+    workers: int = 2,
+    boxes: bool = False,
+) -> pd.DataFrame:
     """Draw what is missing, and list the photos of every product that could be cut out.
 
     Args:
@@ -71,9 +79,12 @@ def compose(folder: Path, products: pd.DataFrame, recipe: Recipe, workers: int =
             and split of each product; unique ids. Only garments of its split appear beside it.
         recipe: How to draw.
         workers: Processes.
+        boxes: Whether to say where in photos of people the garment is. In folders drawn before
+            boxes were noted, this draws the photos once more, the same ones.
 
     Returns:
-        product_id, number (0: as a shop shows it) and path of each photo.
+        product_id, number (0: as a shop shows it) and path of each photo; with `boxes` x1, y1, x2
+        and y2, too, of photos of people.
 
     Raises:
         ManifestError: The folder was drawn with another recipe, other splits or kinds, or no
@@ -95,9 +106,11 @@ def compose(folder: Path, products: pd.DataFrame, recipe: Recipe, workers: int =
     tasks = []
     for _, part in usable.groupby("split"):
         garments = [Garment(*pair) for pair in zip(part["key"], part["kind"], strict=True)]
-        tasks += [Drawing(folder, one, _others(one, garments, recipe), recipe) for one in garments]
+        tasks += [
+            Drawing(folder, one, _others(one, garments, recipe), recipe, boxes) for one in garments
+        ]
     run_tasks(_draw, tasks, workers, "composing photos")
-    return pd.DataFrame(
+    photos = pd.DataFrame(
         [
             (name, number, str(_photo(folder, key, number)))
             for name, key in zip(usable["product_id"], usable["key"], strict=True)
@@ -105,6 +118,10 @@ def compose(folder: Path, products: pd.DataFrame, recipe: Recipe, workers: int =
         ],
         columns=["product_id", "number", "path"],
     )
+    if boxes:
+        worn = [box for key in usable["key"] for box in _read_boxes(folder, key, recipe)]
+        photos.loc[photos["number"] > 0, list(BOX)] = worn
+    return photos
 
 
 def key_of(product_id: str, path: str) -> str:
@@ -137,7 +154,7 @@ def _random(recipe: Recipe, key: str, number: int) -> np.random.Generator:
 def _claim(folder: Path, recipe: Recipe) -> None:
     """Mark the folder as drawn with this recipe, or refuse."""
     marker, parameters = folder / MARKER, {"version": VERSION, **asdict(recipe)}
-    for place in ("cutouts", "backgrounds", "photos"):
+    for place in ("cutouts", "backgrounds", "photos", "boxes"):
         (folder / place).mkdir(parents=True, exist_ok=True)
     try:
         found = json.loads(marker.read_text()) if marker.exists() else parameters
@@ -174,6 +191,19 @@ def _photo(folder: Path, key: str, number: int) -> Path:
     return folder / "photos" / f"{key}-{number}.jpg"
 
 
+def _boxes(folder: Path, key: str) -> Path:
+    return folder / "boxes" / f"{key}.json"
+
+
+def _read_boxes(folder: Path, key: str, recipe: Recipe) -> np.ndarray:
+    """float64 (views, 4)."""
+    path = _boxes(folder, key)
+    try:
+        return np.array(json.loads(path.read_text()), np.float64).reshape(recipe.views, len(BOX))
+    except ValueError as error:
+        raise ManifestError(f"{path}: damaged; delete it and start again") from error
+
+
 def _cut(task: tuple[Path, str, str]) -> bool:
     """Cut one garment out unless that is done; whether it could be."""
     folder, key, path = task
@@ -203,12 +233,14 @@ def _read_cutout(path: Path) -> Cutout:
 
 
 def _draw(task: Drawing) -> None:
-    """Draw the photos of one product that are missing."""
-    folder, (key, kind), others, recipe = task
-    for number in range(recipe.views + 1):
-        path = _photo(folder, key, number)
-        if path.exists():
-            continue
+    """Draw the photos of one product that are missing, and note its boxes."""
+    folder, (key, kind), others, recipe, boxes = task
+    paths = [_photo(folder, key, number) for number in range(recipe.views + 1)]
+    noted = _boxes(folder, key)
+    if all(path.exists() for path in paths) and (noted.exists() or not boxes):
+        return
+    found = []
+    for number, path in enumerate(paths):
         random = _random(recipe, key, number + 1)
         cutout = _read_cutout(folder / "cutouts" / f"{key}.png")
         if number == 0:
@@ -217,8 +249,11 @@ def _draw(task: Drawing) -> None:
             beside = others[number - 1]
             worn = [(_read_cutout(folder / "cutouts" / f"{k}.png"), what) for k, what in beside]
             behind = _read_background(folder / "backgrounds" / f"{beside[0].key}.jpg")
-            image = person_photo(cutout, kind, worn, behind, recipe.style, random)
-        write_atomically(path, as_jpeg(image))
+            image, box = person_photo(cutout, kind, worn, behind, recipe.style, random)
+            found.append([round(side, 1) for side in box])
+        if not path.exists():
+            write_atomically(path, as_jpeg(image))
+    write_atomically(noted, json.dumps(found).encode())
 
 
 def _read_background(path: Path) -> Image:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
 
-from datasets.composed_wear import Box, blend, draw_fit, draw_sleeve_of, draw_worn
+from datasets.composed_camera import close_up, other_camera, seen
+from datasets.composed_wear import (
+    Box,
+    Worn,
+    blend,
+    box_of,
+    draw_fit,
+    draw_sleeve_of,
+    draw_worn,
+)
 from datasets.cutouts import Cutout, smoothed
 from datasets.lays import Lay, lay_of
 from datasets.rendered_brushes import Image, smooth_noise
@@ -17,8 +26,9 @@ from datasets.rendered_figures import SIDES, Figure, posed_figure
 from datasets.rendered_garments import BOTTOMS, TOPS, Garment, random_garment
 from datasets.rendered_heads import draw_back_hair, draw_front_hair, draw_head
 from datasets.rendered_people import Person, draw_accessory, draw_arm, draw_body, draw_person
-from datasets.rendered_scenes import develop, draw_scene
+from datasets.rendered_scenes import aim, develop, draw_scene, expose
 from datasets.rendered_wear import draw_front, draw_sleeve
+from siamese.preprocessing import Box as BoxOfPhoto
 
 HEIGHT, WIDTH = 256, 192
 CANVAS = (2 * HEIGHT, 2 * WIDTH)
@@ -46,6 +56,13 @@ STUDIOS = 0.5
 PLAIN_SCENES = ("studio", "white")
 
 
+class PersonPhoto(NamedTuple):
+    """A photo of a person, uint8 (256, 192, 3) RGB, and the worn garment's box in its pixels."""
+
+    photo: Image
+    box: BoxOfPhoto
+
+
 def product_photo(cutout: Cutout, random: np.random.Generator) -> Image:
     """The garment alone on near-white, as a shop shows it: uint8 (256, 192, 3) RGB."""
     cutout = smoothed(cutout, random)
@@ -64,8 +81,8 @@ def person_photo(
     background: Image,
     style: Style,
     random: np.random.Generator,
-) -> Image:
-    """A photo of a drawn person wearing the garment: uint8 (256, 192, 3) RGB.
+) -> PersonPhoto:
+    """A photo of a drawn person wearing the garment.
 
     Args:
         cutout: The garment, upright.
@@ -78,23 +95,30 @@ def person_photo(
     studio = style == "training" and random.random() < STUDIOS
     canvas = _scene(background, style, studio, random)
     cutout = smoothed(cutout, random)
+    matrix = np.eye(3)
     if kind == "object":
-        _draw_object(canvas, cutout, random)
+        worn = _draw_object(canvas, cutout, random)
     else:
         figure = posed_figure(random, CANVAS, kind == "bottom", POSES[style])
         person = draw_person(random)
         draw_back_hair(canvas, figure, person)
         if kind == "bottom":
-            box = _draw_in_bottom(canvas, figure, person, cutout, others, random)
+            worn = _draw_in_bottom(canvas, figure, person, cutout, others, random)
         else:
-            box = _draw_in_top(canvas, figure, person, (cutout, kind), others, random)
+            worn = _draw_in_top(canvas, figure, person, (cutout, kind), others, random)
         draw_head(canvas, figure, person)
         draw_front_hair(canvas, figure, person, random)
         draw_accessory(canvas, figure, person)
         if style == "training" and random.random() < CLOSE_UPS:
-            canvas = _close_up(canvas, box, random)
-    photo = develop(random, canvas, (HEIGHT, WIDTH), studio)
-    return _other_camera(photo, random) if style == "unlike" else photo
+            canvas, matrix = close_up(canvas, worn.body, random)
+    size = (HEIGHT, WIDTH)
+    aimed = aim(random, canvas, size, studio)
+    photo = expose(random, canvas, aimed, size, studio)
+    matrix = np.vstack([aimed, (0, 0, 1)]) @ matrix
+    if style == "unlike":
+        photo, tilt = other_camera(photo, random)
+        matrix = tilt @ matrix
+    return PersonPhoto(photo, seen(worn.whole, matrix, size))
 
 
 def _scene(background: Image, style: Style, studio: bool, random: np.random.Generator) -> Image:
@@ -123,8 +147,8 @@ def _draw_in_bottom(
     cutout: Cutout,
     others: Sequence[Dressed],
     random: np.random.Generator,
-) -> Box:
-    """The body with the garment below the waist and another above it, in place; its box."""
+) -> Worn:
+    """The body with the garment below the waist and another above it, in place."""
     for side in SIDES:
         draw_arm(canvas, figure, person, side)
     draw_body(canvas, figure, person)
@@ -143,10 +167,10 @@ def _draw_in_bottom(
         for side in SIDES:
             draw_sleeve_of(canvas, figure, top, lay, fit, side)
     lay = lay_of(cutout.alpha, "bottom")
-    box = draw_worn(canvas, figure, cutout, lay, draw_fit(random, "bottom", lay), random)
+    worn = draw_worn(canvas, figure, cutout, lay, draw_fit(random, "bottom", lay), random)
     for side in figure.arms_in_front:
         draw_arm(canvas, figure, person, side, forearm_only=True)
-    return box
+    return worn
 
 
 def _draw_in_top(
@@ -156,44 +180,36 @@ def _draw_in_top(
     dressed: Dressed,
     others: Sequence[Dressed],
     random: np.random.Generator,
-) -> Box:
-    """The body in a top or dress; with a top another garment below the waist, in place; its box."""
+) -> Worn:
+    """The body in a top or dress; with a top another garment below the waist, in place."""
     cutout, kind = dressed
     lay = _lay_of_top(cutout, kind)
     fit = draw_fit(random, kind, lay)
     sleeveless = not fit.sleeve
+    boxes: list[Box] = []
     for side in SIDES:
         if sleeveless or side not in figure.arms_in_front:
             draw_arm(canvas, figure, person, side)
-            draw_sleeve_of(canvas, figure, cutout, lay, fit, side)
+            boxes += draw_sleeve_of(canvas, figure, cutout, lay, fit, side)
     draw_body(canvas, figure, person)
     tucked = random.random() < 0.25
     if kind != "dress" and not tucked:
         _draw_lower(canvas, figure, others, random)
-    box = draw_worn(canvas, figure, cutout, lay, fit, random)
+    worn = draw_worn(canvas, figure, cutout, lay, fit, random)
     if kind != "dress" and tucked:
         _draw_lower(canvas, figure, others, random)
     if random.random() < 0.08:
         draw_front(canvas, figure, _another(random, ("jacket",)), random, opened=True)
     for side in figure.arms_in_front:
         draw_arm(canvas, figure, person, side, forearm_only=sleeveless)
-        draw_sleeve_of(canvas, figure, cutout, lay, fit, side)
-    return box
+        boxes += draw_sleeve_of(canvas, figure, cutout, lay, fit, side)
+    return Worn(worn.body, _around([worn.whole, *boxes]))
 
 
-def _close_up(canvas: Image, box: Box, random: np.random.Generator) -> Image:
-    """The part around the garment, as if it had been cropped or isolated; canvas size."""
-    left, top, right, bottom = box
-    height = max(bottom - top, (right - left) * HEIGHT / WIDTH) * random.uniform(0.95, 1.5)
-    height = min(height, canvas.shape[0])
-    width = height * WIDTH / HEIGHT
-    room = np.array((canvas.shape[1] - width, canvas.shape[0] - height))
-    middle = np.array(((left + right) / 2, (top + bottom) / 2))
-    corner = middle + random.normal(0, 0.05, 2) * height - (width / 2, height / 2)
-    x, y = np.clip(corner, 0, room).astype(int).tolist()
-    part = canvas[y : y + int(height), x : x + int(width)]
-    size = (CANVAS[1], CANVAS[0])
-    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+def _around(boxes: Sequence[Box]) -> Box:
+    """The smallest box with all of these in it."""
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
 
 
 def _draw_lower(
@@ -225,13 +241,14 @@ def _another(random: np.random.Generator, kinds: tuple[str, ...]) -> Garment:
     return replace(other, pattern="solid", print_kind="none") if random.random() < 0.7 else other
 
 
-def _draw_object(canvas: Image, cutout: Cutout, random: np.random.Generator) -> None:
+def _draw_object(canvas: Image, cutout: Cutout, random: np.random.Generator) -> Worn:
     """What nobody can wear here, alone in the scene: bent, tilted and off the middle, in place."""
     cutout = bent(cutout, random)
     height, width = cutout.alpha.shape
     scale = min(CANVAS[0] / height, CANVAS[1] / width) * random.uniform(0.5, 0.95)
     centre = (CANVAS[1] * random.uniform(0.42, 0.58), CANVAS[0] * random.uniform(0.42, 0.58))
-    _paste(canvas, cutout, scale, centre, turn=float(random.normal(0, 14)))
+    box = _paste(canvas, cutout, scale, centre, turn=float(random.normal(0, 14)))
+    return Worn(box, box)
 
 
 def bent(cutout: Cutout, random: np.random.Generator, amount: float = 0.04) -> Cutout:
@@ -253,8 +270,8 @@ def bent(cutout: Cutout, random: np.random.Generator, amount: float = 0.04) -> C
 
 def _paste(
     canvas: Image, cutout: Cutout, scale: float, centre: tuple[float, float], turn: float
-) -> None:
-    """The cut-out, enlarged and turned by degrees, in place."""
+) -> Box:
+    """The cut-out, enlarged and turned by degrees, in place; its box."""
     height, width = cutout.alpha.shape
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn, scale)
     matrix[:, 2] += (centre[0] - width / 2, centre[1] - height / 2)
@@ -262,23 +279,4 @@ def _paste(
     over = cv2.warpAffine(cutout.pixels, matrix, size, borderMode=cv2.BORDER_REPLICATE)
     alpha = cv2.warpAffine(cutout.alpha, matrix, size)
     blend(canvas, np.asarray(over, np.uint8), np.asarray(alpha, np.uint8))
-
-
-def _other_camera(photo: Image, random: np.random.Generator) -> Image:
-    """A tilted, blurred, coarser and differently lit photo than training ever shows."""
-    height, width = photo.shape[:2]
-    corners = np.array(((0, 0), (width, 0), (0, height), (width, height)), np.float32)
-    moved = corners + random.uniform(-0.07, 0.07, (4, 2)).astype(np.float32) * (width, height)
-    tilt = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
-    photo = np.asarray(
-        cv2.warpPerspective(photo, tilt, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8
-    )
-    share = random.uniform(0.45, 0.8)
-    small = cv2.resize(photo, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-    length = int(random.integers(1, 4))
-    small = cv2.blur(small, (length, 1) if random.random() < 0.5 else (1, length))
-    gamma = random.uniform(0.8, 1.25) * (1 + random.normal(0, 0.04, 3))
-    levels = np.arange(256)[:, None] / 255.0
-    curve = (255 * levels**gamma).clip(0, 255).astype(np.uint8)[None]
-    coarse = cv2.LUT(small, curve)
-    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return box_of(np.asarray(alpha, np.uint8))

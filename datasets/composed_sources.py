@@ -14,7 +14,7 @@ import pandas as pd
 
 from datasets.composed import Recipe, compose
 from datasets.composed_photos import Kind, Style
-from datasets.manifest import SPLITS, make_manifest, write_manifest
+from datasets.manifest import BOX, SPLITS, make_manifest, write_manifest
 from siamese.errors import UserError
 
 KIND_COLUMNS = ("label", "articleType", "subCategory", "category")
@@ -68,6 +68,7 @@ def read_composed(
     style: Style = "training",
     seed: int = 0,
     workers: int = 2,
+    boxes: bool = False,
 ) -> pd.DataFrame:
     """Manifest of several data sets, with person photos composed of their product photos.
 
@@ -78,6 +79,8 @@ def read_composed(
         style: `training`, or `unlike`: poses, scenes and cameras that training never shows.
         seed: Of the drawing.
         workers: Processes that draw.
+        boxes: Whether a composed photo has its garment's box, to be looked at in place of all of
+            the photo.
 
     Returns:
         A manifest. In the training split the garment on white is a second product photo; held-out
@@ -95,7 +98,7 @@ def read_composed(
         frame = frame[frame["split"].isin(source.splits)].reset_index(drop=True)
         if source.compose:
             recipe = Recipe(views, style, seed)
-            frame = _with_views(frame, Path(folder) / name, source, recipe, workers)
+            frame = _with_views(frame, Path(folder) / name, source, recipe, workers, boxes)
         if len(sources) > 1:
             frame["product_id"] = name + ":" + frame["product_id"]
         parts.append(frame)
@@ -112,15 +115,20 @@ def _names(sources: Sequence[Source]) -> list[str]:
 
 
 def _with_views(
-    frame: pd.DataFrame, folder: Path, source: Source, recipe: Recipe, workers: int
+    frame: pd.DataFrame,
+    folder: Path,
+    source: Source,
+    recipe: Recipe,
+    workers: int,
+    boxes: bool,
 ) -> pd.DataFrame:
     """The source's rows and those of the composed photos, which have its products' attributes."""
     products = frame[(frame["role"] == "product") & frame["split"].isin(source.compose)]
     products = products.drop_duplicates("product_id")
     kinds = pd.Series(source.kind, products.index) if source.kind else kinds_of(products)
     asked = products[["product_id", "path", "split"]].assign(kind=kinds)
-    made = compose(folder, asked, recipe, workers)
-    attributes = products.drop(columns=["path", "role", "x1", "y1", "x2", "y2"], errors="ignore")
+    made = compose(folder, asked, recipe, workers, boxes)
+    attributes = products.drop(columns=["path", "role", *BOX], errors="ignore")
     rows = made.merge(attributes, on="product_id")
     alone = rows["number"] == 0
     rows["role"] = alone.map({True: "product", False: "person"})
@@ -148,6 +156,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--split", choices=("train", "validation", "test"))
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--style", choices=("training", "unlike"), default="training")
+    parser.add_argument("--boxes", action="store_true", help="say where the garment is worn")
     parser.add_argument("--workers", type=int, default=2)
     choice = parser.parse_args(words)
     splits = (choice.split,) if choice.split else SPLITS
@@ -159,6 +168,7 @@ def main(words: Sequence[str]) -> int:
             views=choice.views,
             style=choice.style,
             workers=choice.workers,
+            boxes=choice.boxes,
         )
         write_manifest(frame, choice.folder / "manifest.csv")
     except (UserError, OSError) as error:

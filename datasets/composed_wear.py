@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +28,13 @@ ARM = 70.0  # body units from shoulder to wrist
 # Sleeves, as shares of the arm. Garments laid out at home hide theirs, long ones are folded away:
 # what a garment is says more than its outline.
 SLEEVES = {"long-sleeved": (0.88, 1.0), "short-sleeved": (0.25, 0.45), "sleeveless": (0.0, 0.0)}
+
+
+class Worn(NamedTuple):
+    """Where on the canvas a garment lies: without what sticks out from the body, and all of it."""
+
+    body: Box
+    whole: Box
 
 
 @dataclass(frozen=True)
@@ -77,8 +85,8 @@ def draw_worn(
     lay: Lay,
     fit: Fit,
     random: np.random.Generator,
-) -> Box:
-    """The garment without its sleeves, in place; the canvas box left, top, right, bottom of it."""
+) -> Worn:
+    """The garment without its sleeves, in place."""
     widths = fit.ease * float(np.mean(figure.half_widths[1:]))
     units = widths / lay.half_width  # body units per pixel of the cut-out
     bottom = fit.bottom
@@ -86,7 +94,8 @@ def draw_worn(
     corners = np.array(((-reach, fit.top), (reach, fit.top), (-reach, bottom), (reach, bottom)))
     box = bounds(canvas, figure.place(corners))
     if box is None:
-        return 0, 0, canvas.shape[1], canvas.shape[0]
+        outside = 0, 0, canvas.shape[1], canvas.shape[0]
+        return Worn(outside, outside)
     left, top, right, low = box
     y: Points = (np.arange(top, low, dtype=np.float64) - figure.origin[1]) / figure.scale
     x = (np.arange(left, right)[None, :] - figure.origin[0]) / figure.scale
@@ -106,20 +115,23 @@ def draw_worn(
     maps = map_x.astype(np.float32), map_y.astype(np.float32)
     alpha = _without_sleeves(cutout.alpha, lay)
     light = light_of(figure, folds, np.clip(across, -1.1, 1.1))
-    _paint(canvas, box, cutout.pixels, alpha, maps, light, shadow=figure.scale)
+    mask = _paint(canvas, box, cutout.pixels, alpha, maps, light, shadow=figure.scale)
+    x1, y1, x2, y2 = box_of(mask)
+    whole = (left + x1, top + y1, left + x2, top + y2)
     body = np.array(((-widths, fit.top), (widths, fit.top), (-widths, bottom), (widths, bottom)))
-    return bounds(canvas, figure.place(body)) or box
+    return Worn(bounds(canvas, figure.place(body)) or box, whole)
 
 
 def draw_sleeve_of(
     canvas: Image, figure: Figure, cutout: Cutout, lay: Lay, fit: Fit, side: int
-) -> None:
+) -> list[Box]:
     """The sleeve along one arm, in place: its own cloth, the other's if hidden, or the torso's.
 
-    Nothing is drawn for garments without sleeves.
+    The boxes of its upper and lower part, as far as there are such: garments without sleeves have
+    none.
     """
     if not fit.sleeve:
-        return
+        return []
     mirrored = side not in lay.sleeves and -side in lay.sleeves
     sleeve = lay.sleeves.get(-side if mirrored else side) or _strip_of_torso(lay, side)
     units = fit.ease * float(np.mean(figure.half_widths[1:])) / lay.half_width
@@ -132,6 +144,7 @@ def draw_sleeve_of(
     least = np.array(SLEEVE_WIDTHS) * 0.9
     halves = np.clip(wide, least, 2.2 * least) * figure.scale
     left, first = covered * lengths.sum(), 0.0
+    boxes = []
     for number in range(2):
         part = min(1.0, left / lengths[number])
         if part <= 0.05:
@@ -143,8 +156,13 @@ def draw_sleeve_of(
             quad[:2] -= 0.5 * halves[0] * (end - placed[0]) / np.linalg.norm(end - placed[0])
         last = first + part * lengths[number] / (covered * lengths.sum())
         darken(canvas, quad + np.array((-side * 1.6, 1.4)) * figure.scale, 0.82)
-        _paint_sleeve(canvas, cutout, sleeve, quad, (first, min(last, 1.0)), mirrored)
+        box = bounds(canvas, quad)
+        if box is not None:
+            shares = (first, min(last, 1.0))
+            _paint_sleeve(canvas, cutout, sleeve, quad, box, shares, mirrored)
+            boxes.append(box)
         left, first = left - part * lengths[number], last
+    return boxes
 
 
 def _strip_of_torso(lay: Lay, side: int) -> Sleeve:
@@ -159,13 +177,11 @@ def _paint_sleeve(
     cutout: Cutout,
     sleeve: Sleeve,
     quad: Points,
+    box: Box,
     shares: tuple[float, float],
     mirrored: bool,
 ) -> None:
-    """Warps a stretch of the flat sleeve onto a limb's corners, in place."""
-    box = bounds(canvas, quad)
-    if box is None:
-        return
+    """Warps a stretch of the flat sleeve onto a limb's corners, which lie in the box, in place."""
     left, top, right, bottom = box
     ends = [sleeve.start + share * (sleeve.end - sleeve.start) for share in shares]
     half = [sleeve.half_start + s * (sleeve.half_end - sleeve.half_start) for s in shares]
@@ -214,7 +230,8 @@ def _paint(
     maps: tuple[Field, Field],
     light: Field,
     shadow: float,
-) -> None:
+) -> Image:
+    """The warped cut-out with a shadow under it, in place; its alpha within the box."""
     left, top, right, bottom = box
     patch = cv2.remap(pixels, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     mask = cv2.remap(alpha, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
@@ -223,7 +240,15 @@ def _paint(
     below = np.zeros_like(mask)
     below[offset:] = mask[:-offset]
     cv2.copyTo(cv2.convertScaleAbs(under, alpha=0.76), below, under)
-    blend(under, multiply(np.asarray(patch, np.uint8), light), np.asarray(mask, np.uint8))
+    painted = np.asarray(mask, np.uint8)
+    blend(under, multiply(np.asarray(patch, np.uint8), light), painted)
+    return painted
+
+
+def box_of(alpha: Image) -> Box:
+    """The box of what is more opaque than not."""
+    left, top, width, height = cv2.boundingRect(np.asarray(alpha > 127, np.uint8))
+    return left, top, left + width, top + height
 
 
 def blend(under: Image, over: Image, alpha: Image) -> None:

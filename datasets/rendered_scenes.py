@@ -139,12 +139,31 @@ def develop(
 
     size: height and width of the photo; studio: even light and a steady camera.
     """
+    return expose(random, canvas, aim(random, canvas, size, studio), size, studio)
+
+
+def aim(
+    random: np.random.Generator, canvas: Image, size: tuple[int, int], studio: bool
+) -> np.ndarray:
+    """Where a point of the canvas is in the photo: roll, and half size; float64 (2, 3)."""
     height, width = size
     roll = float(random.normal(0, 2.0 if studio else 1.5))
     zoom = 0.5 * (1.0 if studio else random.uniform(1.0, 1.06))
     centre = (canvas.shape[1] / 2, canvas.shape[0] / 2)
     matrix = np.array(cv2.getRotationMatrix2D(centre, roll, zoom), np.float64)
     matrix[:, 2] += np.array((width - canvas.shape[1], height - canvas.shape[0])) / 2
+    return matrix
+
+
+def expose(
+    random: np.random.Generator,
+    canvas: Image,
+    matrix: np.ndarray,
+    size: tuple[int, int],
+    studio: bool,
+) -> Image:
+    """The photo as `aim` placed it, with light, white balance and grain; uint8 RGB."""
+    height, width = size
     photo = cv2.warpAffine(canvas, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     corners = np.ones((2, 2, 1))
     if studio:

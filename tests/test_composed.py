@@ -176,7 +176,7 @@ def test_half_of_the_photos_have_a_studios_exact_colours() -> None:
     for seed in range(40):
         photo = person_photo(
             cutout, "object", [], wooden_floor(), "training", np.random.default_rng(seed)
-        )
+        ).photo
         centre = photo[108:148, 76:116].reshape(-1, 3).mean(axis=0)
         casts.append(float(np.ptp(centre)))
     assert 0.3 < np.mean(np.array(casts) < 6) < 0.75
@@ -217,12 +217,34 @@ def test_photos_show_the_garment_and_depend_on_the_seed_alone(kind: str, style: 
             person_photo(cutout, kind, others, wooden_floor(), style, np.random.default_rng(seed))  # type: ignore[arg-type]
             for _ in range(2)
         )
-        assert photo.shape == (HEIGHT, WIDTH, 3)
-        assert photo.dtype == np.uint8
-        assert np.array_equal(photo, again)
-        r, g, b = photo.astype(int).transpose(2, 0, 1)
+        assert photo.photo.shape == (HEIGHT, WIDTH, 3)
+        assert photo.photo.dtype == np.uint8
+        assert np.array_equal(photo.photo, again.photo)
+        assert photo.box == again.box
+        r, g, b = photo.photo.astype(int).transpose(2, 0, 1)
         shares.append(((r > 1.6 * g) & (r > 1.6 * b) & (r > 50)).mean())
     assert np.median(shares) > 0.03
+
+
+@pytest.mark.parametrize("kind", ["long-sleeved", "dress", "bottom", "object"])
+@pytest.mark.parametrize("style", ["training", "unlike"])
+def test_the_box_is_where_the_garment_shows(kind: str, style: str) -> None:
+    """A garment of a colour that nothing else has, in frames, rolls and tilts of any camera."""
+    red = red_cutout()
+    cutout = Cutout(np.full_like(red.pixels, (0, 190, 200)), red.alpha)
+    inside, overlaps = [], []
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        photo, (x1, y1, x2, y2) = person_photo(cutout, kind, [], wooden_floor(), style, random)  # type: ignore[arg-type]
+        r, g, b = photo.astype(int).transpose(2, 0, 1)
+        ys, xs = np.nonzero((g > 1.6 * r) & (b > 1.6 * r) & (g > 40))
+        inside.append(((xs >= x1 - 2) & (xs <= x2 + 2) & (ys >= y1 - 2) & (ys <= y2 + 2)).mean())
+        shown = (np.ptp(xs) + 1) * (np.ptp(ys) + 1)
+        overlaps.append(shown / ((x2 - x1) * (y2 - y1)))
+        assert 0 <= x1 < x2 <= WIDTH
+        assert 0 <= y1 < y2 <= HEIGHT
+    assert np.mean(inside) > 0.97
+    assert 0.6 < np.median(overlaps) < 1.1
 
 
 def test_a_product_photo_is_the_garment_on_white() -> None:
@@ -295,6 +317,30 @@ def test_composed_photos_join_the_products_own(shop: Path, tmp_path: Path) -> No
     assert people.nunique() == 9
     assert counts["train", "product"] == 6 + cut["train"]
     assert counts["test", "product"] == 2
+
+
+def test_boxes_are_given_where_they_are_asked_for_in_folders_of_before_too(
+    shop: Path, tmp_path: Path
+) -> None:
+    made, sources = tmp_path / "made", sources_of(shop)
+    plain = read_composed(made, sources=sources, views=2, workers=1)
+    assert "x1" not in plain
+    before = {path: path.read_bytes() for path in (made / "clothing" / "photos").iterdir()}
+    boxes = read_composed(made, sources=sources, views=2, workers=1, boxes=True)
+    assert boxes["path"].tolist() == plain["path"].tolist()
+    people = boxes["role"] == "person"
+    assert boxes.loc[people, ["x1", "y1", "x2", "y2"]].notna().all(axis=None)
+    assert boxes.loc[~people, ["x1", "y1", "x2", "y2"]].isna().all(axis=None)
+    assert find_faults(boxes, check_files=True, compare_contents=False).empty
+    # As drawn before boxes were noted: they are found anew, the photos stay what they were.
+    noted = made / "clothing" / "boxes"
+    for path in noted.iterdir():
+        path.unlink()
+    assert read_composed(made, sources=sources, views=2, workers=1, boxes=True).equals(boxes)
+    assert {path: path.read_bytes() for path in before} == before
+    next(noted.iterdir()).write_text("[[1, 2")
+    with pytest.raises(ManifestError, match="damaged; delete it"):
+        read_composed(made, sources=sources, views=2, workers=1, boxes=True)
 
 
 def test_only_the_named_splits_are_kept_and_composed(shop: Path, tmp_path: Path) -> None:
