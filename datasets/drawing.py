@@ -14,6 +14,7 @@ import cv2
 from tqdm import tqdm
 
 from datasets.rendered_brushes import Image
+from siamese.files import replacing
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -66,11 +67,6 @@ def as_jpeg(image: Image, quality: int = JPEG_QUALITY) -> bytes:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """A file under its final name is always whole; leftovers of a failed write are removed."""
-    part = path.with_name(f".{path.name}.part")
-    try:
+    """A file under its final name is always whole, whoever else writes it at the same time."""
+    with replacing(path) as part:
         part.write_bytes(data)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

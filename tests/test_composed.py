@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -417,6 +418,28 @@ def test_drawing_is_completed_and_nothing_is_drawn_twice(
         for folder in (whole, broken)
     ]
     assert contents[0] == contents[1]
+
+
+def test_two_may_draw_into_one_folder_at_once(shop: Path, tmp_path: Path) -> None:
+    """As two trainings do that start together."""
+    alone, shared = (tmp_path / name for name in ("alone", "shared"))
+    expected = read_composed(alone, sources=sources_of(shop), views=1, workers=1)
+
+    def draw(_: int) -> pd.DataFrame:
+        return read_composed(shared, sources=sources_of(shop), views=1, workers=1)
+
+    with ThreadPoolExecutor(4) as pool:
+        drawn = list(pool.map(draw, range(4)))
+    assert all(frame["product_id"].equals(expected["product_id"]) for frame in drawn)
+    files = [
+        {
+            path.relative_to(folder): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        for folder in (alone, shared)
+    ]
+    assert files[0] == files[1]
 
 
 def test_a_folder_of_another_recipe_or_a_damaged_one_is_refused(shop: Path, tmp_path: Path) -> None:
