@@ -7,33 +7,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from siamese.checkpoint import Checkpoint
-from siamese.encoder import ConcatenationConfig, Encoder, Part
+from siamese.encoder import ConcatenationConfig, Encoder, JointConfig, Part
 from siamese.errors import UserError
+from siamese.joint_head import JointHead
 from siamese.pair_score import Calibration
 from siamese.preprocessing import Preprocessing
 
 
 class Concatenation(nn.Module):
-    """The parts' unit embeddings one after the other, (B, 3, H, W) → (B, sum of all D).
+    """The parts' unit embeddings one after the other, (B, 3, H, W) → (B, D).
 
     The cosine of two such vectors is the weighted mean of the parts' cosines, however many
-    numbers each has.
+    numbers each has. A joint embedding of what the parts that have a neck see may follow them, and
+    counts as one part more.
 
     Args:
-        parts: At least one; each gets the photo at its own size and normalisation.
+        config: Of at least one part; each gets the photo at its own size and normalisation.
 
     Attributes:
-        lengths: Of each part's share of an embedding; their squares sum to 1.
+        lengths: Of each part's share of the parts' vector; their squares sum to 1.
+        joint: The head that makes the joint embedding, or None.
+
+    Raises:
+        UserError: A joint embedding is asked for, and no part has a neck.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, config: ConcatenationConfig) -> None:
         super().__init__()
+        parts = config.parts
         self.preprocessings = [part.preprocessing for part in parts]
         total = sum(part.weight for part in parts)
         self.lengths = [math.sqrt(part.weight / total) for part in parts]
@@ -41,22 +49,85 @@ class Concatenation(nn.Module):
             Encoder(part.encoder, part.preprocessing.height, part.preprocessing.width)
             for part in parts
         )
+        self.joint: JointHead | None = None
+        if isinstance(config, JointConfig):
+            studied = [member.features for member in self.members if _has_neck(member)]
+            if not studied:
+                raise UserError("a joint embedding needs an encoder with a neck that was trained")
+            self.joint = JointHead(sum(studied), config.joint)
+            self.joint_share = config.joint_weight / (total + config.joint_weight)
+
+    @property
+    def members(self) -> list[Encoder]:
+        """The encoders of the parts."""
+        return [member for member in self.encoders if isinstance(member, Encoder)]
 
     def views(self, photos: Tensor) -> Iterator[tuple[Encoder, Tensor]]:
         """Each part with what it sees of photos with values in [0, 1], float (B, 3, H, W)."""
-        for encoder, preprocessing in zip(self.encoders, self.preprocessings, strict=True):
-            assert isinstance(encoder, Encoder)
+        for encoder, preprocessing in zip(self.members, self.preprocessings, strict=True):
             yield encoder, _seen_by(preprocessing, photos)
 
     def forward(self, photos: Tensor) -> Tensor:
         """Photos with values in [0, 1], float (B, 3, H, W)."""
-        embeddings = [encoder(seen) for encoder, seen in self.views(photos)]
-        return self.joined(embeddings)
+        pooled = [encoder.pooled_views(seen) for encoder, seen in self.views(photos)]
+        pairs = zip(self.members, pooled, strict=True)
+        return self.together([encoder.embed_views(views) for encoder, views in pairs], pooled)
+
+    def together(self, embeddings: Sequence[Tensor], pooled: Sequence[Sequence[Tensor]]) -> Tensor:
+        """The whole embedding, (B, D), of the parts' embeddings and of their pooled views."""
+        beside = self.joined(embeddings)
+        if self.joint is None:
+            return beside
+        return self.with_joint(beside, self.joint(self.studied(pooled)))
+
+    def studied(self, pooled: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Features that the joint embedding is made of, (..., C), of all parts' pooled views."""
+        pairs = zip(self.members, pooled, strict=True)
+        learned = [torch.stack(list(views)).float() for member, views in pairs if _has_neck(member)]
+        return torch.cat([views.mean(dim=0) for views in learned], dim=-1)
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
         """What the encoders say of the same photos, each (..., its D), side by side."""
         pairs = zip(parts, self.lengths, strict=True)
         return torch.cat([part * length for part, length in pairs], dim=-1)
+
+    def with_joint(self, beside: Tensor, joint: Tensor) -> Tensor:
+        """The parts' vector and the joint one, of length 1 each, as one of length 1."""
+        shares = math.sqrt(1 - self.joint_share), math.sqrt(self.joint_share)
+        return torch.cat([beside * shares[0], joint * shares[1]], dim=-1)
+
+
+def _has_neck(encoder: Encoder) -> bool:
+    """Whether an encoder learned which of its features matter."""
+    return next(encoder.neck.parameters(), None) is not None
+
+
+def with_joint_head(several: Checkpoint, size: int, weight: float) -> Checkpoint:
+    """Encoders side by side, and a new head for a joint embedding that is to be trained.
+
+    Args:
+        several: Of `concatenated`; its own joint embedding, if there is one, is left out.
+        size: Numbers of the joint embedding.
+        weight: What its cosine counts, as `concatenated` has it.
+
+    Raises:
+        UserError: It is one encoder alone, adapted, or of parts without a neck.
+    """
+    given = several.encoder
+    if not isinstance(given.config, ConcatenationConfig) or several.adaptation is not None:
+        raise UserError(
+            "a joint embedding is of several encoders side by side that are not adapted to a "
+            "shop; name them as a + b"
+        )
+    sizes = sum(part.encoder.embedding_size for part in given.config.parts)
+    plain = {f.name: getattr(given.config, f.name) for f in fields(ConcatenationConfig)}
+    config = JointConfig(
+        **plain | {"embedding_size": sizes + size}, joint=size, joint_weight=weight
+    )
+    encoder = Encoder(config, several.preprocessing.height, several.preprocessing.width)
+    weights = {n: w for n, w in given.state_dict().items() if ".joint." not in n}
+    encoder.load_state_dict(weights, strict=False)
+    return replace(several, encoder=encoder, calibration=Calibration())
 
 
 def concatenated(

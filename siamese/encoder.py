@@ -5,6 +5,7 @@ Shapes: B batch, H height, W width, C channels, D embedding size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,90 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from siamese.backbones import GeneralisedMeanPooling, ReportCNN, SmallResNet
 from siamese.errors import UserError
 from siamese.histogram import HISTOGRAMS
 from siamese.preprocessing import Preprocessing, preprocessing_from
-
-
-class ReportCNN(nn.Sequential):
-    """The LookBook report's network, (B, 3, 100, 100) → (B, 1000).
-
-    Source: SYSTEMS 1 (Siamese network on LookBook): two convolutions with He initialisation,
-    batch normalisation, dropout 0.5 and two linear layers with tanh between.
-    """
-
-    def __init__(self, height: int = 100, width: int = 100, embedding_size: int = 1000) -> None:
-        first = nn.Conv2d(3, 3, kernel_size=3)
-        second = nn.Conv2d(3, 10, kernel_size=3)
-        for convolution in (first, second):
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="leaky_relu")
-        flat = 10 * (((height - 2) // 2 - 2) // 4) * (((width - 2) // 2 - 2) // 4)
-        if not flat:
-            raise UserError(
-                f"report_cnn needs an input of 14x14 pixels or more, not {height}x{width}"
-            )
-        super().__init__(
-            first,
-            nn.LeakyReLU(),
-            nn.MaxPool2d(2),
-            second,
-            nn.LeakyReLU(),
-            nn.MaxPool2d(4),
-            nn.BatchNorm2d(10),
-            nn.Dropout(0.5),
-            nn.Flatten(),
-            nn.Linear(flat, 2000),
-            nn.Tanh(),
-            nn.Linear(2000, embedding_size),
-        )
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He et al. 2016), (B, C, H, W) → (B, C', H', W')."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(channels_out),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels_out),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels_out:
-            self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity(),
-                nn.Conv2d(channels_in, channels_out, 1, bias=False),
-                nn.BatchNorm2d(channels_out),
-            )
-
-    def forward(self, features: Tensor) -> Tensor:
-        return functional.relu(self.body(features) + self.shortcut(features), inplace=True)
-
-
-class SmallResNet(nn.Sequential):
-    """A residual network sized for training from scratch on two cores.
-
-    (B, 3, H, W) → (B, C, H/16, W/16). The stem folds 4x4 pixels into one position at once: fine
-    stripes stay in its channels, and no convolution runs at the costly full resolution.
-    """
-
-    def __init__(self, widths: tuple[int, ...] = (64, 128, 256), depth: int = 2) -> None:
-        stem = [
-            nn.Conv2d(3, widths[0], kernel_size=6, stride=4, padding=1, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(inplace=True),
-        ]
-        blocks: list[nn.Module] = []
-        channels = widths[0]
-        for stage, width in enumerate(widths):
-            for block in range(depth):
-                stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(ResidualBlock(channels, width, stride))
-                channels = width
-        super().__init__(*stem, *blocks)
-        self.channels = channels
 
 
 @dataclass(frozen=True)
@@ -154,6 +75,19 @@ class ConcatenationConfig(EncoderConfig):
 
 
 @dataclass(frozen=True)
+class JointConfig(ConcatenationConfig):
+    """Several encoders side by side and a joint embedding, see `siamese.joint_head`.
+
+    Args:
+        joint: Numbers of the joint embedding; they are part of `embedding_size`.
+        joint_weight: What its cosine counts, as the parts' weights say it of theirs.
+    """
+
+    joint: int = 256
+    joint_weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class LabelledConfig(EncoderConfig):
     """A tagger as an encoder, see `siamese.attributes.labelled`.
 
@@ -164,21 +98,6 @@ class LabelledConfig(EncoderConfig):
 
     reader: EncoderConfig = EncoderConfig()
     card: dict[str, Any] = field(default_factory=dict)
-
-
-class GeneralisedMeanPooling(nn.Module):
-    """(mean of x^p)^(1/p) over positions with a learned p, (B, C, H, W) → (B, C)."""
-
-    least = 1e-4  # that a feature counts as: 0 has no logarithm, and so no gradient to p
-
-    def __init__(self, power: float = 3.0) -> None:
-        super().__init__()
-        self.power = nn.Parameter(torch.tensor(power))
-
-    def forward(self, features: Tensor) -> Tensor:
-        # In float32: bfloat16 has too few digits for the powers and their gradient.
-        positive = features.float().clamp(min=self.least)
-        return positive.pow(self.power).mean(dim=(2, 3)).pow(1.0 / self.power)
 
 
 class Encoder(nn.Module):
@@ -227,7 +146,7 @@ class Encoder(nn.Module):
         elif isinstance(config, ConcatenationConfig):
             from siamese.concatenation import Concatenation
 
-            self.backbone, features = Concatenation(config.parts), size
+            self.backbone, features = Concatenation(config), size
         elif isinstance(config, LabelledConfig):
             from siamese.attributes.labelled import Labelled
 
@@ -252,16 +171,30 @@ class Encoder(nn.Module):
 
     def forward(self, photos: Tensor) -> Tensor:
         """Normalised photos, float (B, 3, H, W), → unit embeddings, float32 (B, D)."""
-        embedding = self.embed_features(self.backbone(photos))
+        return self.embed_views(self.pooled_views(photos))
+
+    def pooled_views(self, photos: Tensor) -> list[Tensor]:
+        """Pooled features, (B, C), of photos and, if that is set, of their mirror images."""
+        views = [photos]
         if self.config.flip_average and not self.training:
-            mirrored = self.embed_features(self.backbone(photos.flip(3)))
-            embedding = functional.normalize(embedding + mirrored, dim=1)
-        return embedding
+            views.append(photos.flip(3))
+        return [self.backbone(view) for view in views]
+
+    def embed_views(self, pooled: Sequence[Tensor]) -> Tensor:
+        """What `pooled_views` gives → the views' normalised mean, float32 (B, D)."""
+        return mean_of_units([self.embed_features(features) for features in pooled])
 
     def embed_features(self, features: Tensor) -> Tensor:
         """Pooled features of the backbone, (B, C), → unit embeddings, float32 (B, D)."""
         embedding: Tensor = self.neck(features)
         return functional.normalize(embedding.float(), dim=1)
+
+
+def mean_of_units(vectors: Sequence[Tensor]) -> Tensor:
+    """The normalised mean of unit vectors, each (B, any); a single one as it is."""
+    if len(vectors) == 1:
+        return vectors[0]
+    return functional.normalize(torch.stack(list(vectors)).sum(dim=0), dim=1)
 
 
 def _neck(features: int, config: EncoderConfig) -> nn.Sequential:
@@ -294,4 +227,5 @@ def config_from(arguments: dict[str, Any]) -> EncoderConfig:
         )
         for part in settings["parts"]
     )
-    return ConcatenationConfig(**{**settings, "parts": tuple(parts)})
+    kind = JointConfig if "joint" in settings else ConcatenationConfig
+    return kind(**{**settings, "parts": tuple(parts)})

@@ -14,18 +14,30 @@ Shapes: B photos, h x w positions, C channels, D embedding size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from siamese.backbones import GeneralisedMeanPooling, SmallResNet
 from siamese.concatenation import Concatenation
-from siamese.encoder import Encoder, GeneralisedMeanPooling, SmallResNet
+from siamese.encoder import Encoder
 from siamese.histogram import LabHistogram
 
 TOLERANCE = 1e-3  # by which the parts' sum may differ from an embedding and still count as exact
+
+
+class _Found(NamedTuple):
+    """Of photos: unit embeddings (B, D), their parts, pooled views, and shares of these' mean.
+
+    Parts, (B, h, w, D), and shares, (B, h, w, C), are None where they are not known.
+    """
+
+    whole: Tensor
+    parts: Tensor | None
+    pooled: Sequence[Tensor]
+    shares: Tensor | None
 
 
 def parts_of(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -34,34 +46,47 @@ def parts_of(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Tensor | None]:
     Whether parts are exact is measured, not assumed: they are None of an encoder that does more
     than pooling and an affine neck.
     """
+    found = _found(encoder, photos)
+    return found.whole, found.parts
+
+
+def _found(encoder: Encoder, photos: Tensor) -> _Found:
     if isinstance(encoder.backbone, Concatenation):
         return _side_by_side(encoder.backbone, photos)
     views = [photos, photos.flip(3)] if encoder.config.flip_average else [photos]
     seen = [_seen(encoder, view) for view in views]
-    whole = seen[0][0]
-    if len(seen) > 1:
-        whole = functional.normalize(whole + seen[1][0], dim=1)
+    pooled = [each for each, _ in seen]
+    whole = encoder.embed_views(pooled)
     for shares in zip(*(candidates for _, candidates in seen), strict=True):
-        parts, *mirrored = (_through_neck(encoder.neck, share) for share in shares)
-        parts = of_unit_sum(sum((each.flip(2) for each in mirrored), parts))
+        parts = of_unit_sum(_mirrored_back([_through_neck(encoder.neck, each) for each in shares]))
         if torch.allclose(parts.sum(dim=(1, 2)), whole, rtol=0, atol=TOLERANCE):
-            return whole, parts
-    return whole, None
+            return _Found(whole, parts, pooled, _mirrored_back(shares) / len(shares))
+    return _Found(whole, None, pooled, None)
 
 
-def _side_by_side(several: Concatenation, photos: Tensor) -> tuple[Tensor, Tensor | None]:
+def _mirrored_back(views: Sequence[Tensor]) -> Tensor:
+    """The sum of what belongs to positions of photos, (B, h, w, any), and of mirror images."""
+    first, *mirrored = views
+    return torch.stack([first, *(each.flip(2) for each in mirrored)]).sum(dim=0)
+
+
+def _side_by_side(several: Concatenation, photos: Tensor) -> _Found:
     """The same of encoders side by side, whose positions must be those of one another."""
-    found = [parts_of(encoder, seen) for encoder, seen in several.views(photos)]
-    whole = several.joined([each for each, _ in found])
-    known = [parts for _, parts in found if parts is not None]
+    found = [_found(encoder, seen) for encoder, seen in several.views(photos)]
+    whole = several.together([each.whole for each in found], [each.pooled for each in found])
+    known = [each.parts for each in found if each.parts is not None]
     sizes = {(each.height, each.width) for each in several.preprocessings}
     if len(known) < len(found) or len({parts.shape[:3] for parts in known}) > 1 or len(sizes) > 1:
-        return whole, None
-    return whole, several.joined(known)
+        return _Found(whole, None, [whole], None)
+    parts = several.joined(known)
+    if several.joint is not None:
+        shares = several.studied([[] if each.shares is None else [each.shares] for each in found])
+        parts = several.with_joint(parts, of_unit_sum(several.joint.parts(shares)))
+    return _Found(whole, parts, [whole], None)
 
 
 def _seen(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Iterator[Tensor]]:
-    """Embeddings of one view, and ways in which they may be made of shares (B, h, w, C).
+    """Pooled features of one view, and ways in which they may be made of shares (B, h, w, C).
 
     One pass through a backbone of ours, two through others. The caller finds out which of the
     ways is true.
@@ -69,14 +94,13 @@ def _seen(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Iterator[Tensor]]:
     backbone = encoder.backbone
     if isinstance(backbone, LabHistogram):
         shares = backbone.shares(photos)
-        return encoder.embed_features(shares.sum(dim=(1, 2))), iter([shares])
+        return shares.sum(dim=(1, 2)), iter([shares])
     if isinstance(backbone, nn.Sequential) and isinstance(backbone[0], SmallResNet):
         features = backbone[0](photos)
-        embedding = encoder.embed_features(backbone[1:](features))
-        return embedding, _pooled_shares(encoder, features.permute(0, 2, 3, 1))
-    embedding = encoder.embed_features(backbone(photos))
+        return backbone[1:](features), _pooled_shares(encoder, features.permute(0, 2, 3, 1))
     features = _feature_map(encoder, photos)
-    return embedding, iter([]) if features is None else _pooled_shares(encoder, features)
+    ways = iter([]) if features is None else _pooled_shares(encoder, features)
+    return backbone(photos), ways
 
 
 def _through_neck(neck: nn.Module, shares: Tensor) -> Tensor:

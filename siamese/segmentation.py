@@ -11,7 +11,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from siamese.encoder import Encoder, ResidualBlock
+from siamese.backbones import ResidualBlock
+from siamese.encoder import Encoder
 from siamese.errors import UserError
 
 BACKGROUND, SKIN, HAIR = "background", "skin", "hair"

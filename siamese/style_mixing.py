@@ -13,7 +13,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from siamese.encoder import Encoder, SmallResNet
+from siamese.backbones import SmallResNet
+from siamese.encoder import Encoder
 from siamese.errors import UserError
 
 CONCENTRATION = 0.3  # of the beta distribution that shares are drawn from: most near 0 or near 1

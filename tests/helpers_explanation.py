@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from siamese.backbones import GeneralisedMeanPooling, SmallResNet
 from siamese.checkpoint import Checkpoint
-from siamese.encoder import Encoder, EncoderConfig, GeneralisedMeanPooling, SmallResNet
+from siamese.encoder import Encoder, EncoderConfig
 from siamese.pair_score import Calibration
 from siamese.preprocessing import Preprocessing
 

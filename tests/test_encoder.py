@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from siamese.encoder import Encoder, EncoderConfig, GeneralisedMeanPooling, ReportCNN, config_from
+from siamese.backbones import GeneralisedMeanPooling, ReportCNN
+from siamese.encoder import Encoder, EncoderConfig, config_from
 from siamese.errors import UserError
 
 SMALL = EncoderConfig(widths=(8, 16), depth=1, embedding_size=12)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from siamese.attributes.tagger import Tag, Tagger
 from siamese.checkpoint import Checkpoint
 from siamese.concatenation import Concatenation
-from siamese.encoder import Encoder
+from siamese.encoder import Encoder, mean_of_units
 from siamese.roles import Role
 
 
@@ -41,26 +41,23 @@ def embed_and_tag(
         return embeddings, tagger.tags(embeddings)
     device = next(iter(encoder.buffers()), torch.empty(0)).device
     tensor = checkpoint.preprocessing.normalise(torch.as_tensor(pixels).to(device))
-    embedding, pooled = (each.cpu() for each in _with_and_without_neck(encoder, tensor))
+    embedding, pooled = (each.cpu() for each in _with_and_without_neck(encoder, tensor)[:2])
     if checkpoint.adaptation is not None:
         embedding = checkpoint.adaptation(embedding, [Role.PRODUCT] * len(pixels))
     return embedding, tagger.tags(pooled)
 
 
-def _with_and_without_neck(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Tensor]:
-    """What `Encoder.forward` gives, and what it gives after `strip_neck`: (B, D) and (B, C)."""
-    if isinstance(encoder.backbone, Concatenation):
-        found = [_with_and_without_neck(*each) for each in encoder.backbone.views(photos)]
-        embeddings, features = zip(*found, strict=True)
-        return encoder.backbone.joined(embeddings), encoder.backbone.joined(features)
-    views = [photos, photos.flip(3)] if encoder.config.flip_average else [photos]
-    pooled = [encoder.backbone(view) for view in views]
-    embedding = _mean([encoder.embed_features(view) for view in pooled])
-    return embedding, _mean([functional.normalize(view.float(), dim=1) for view in pooled])
+def _with_and_without_neck(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """What `Encoder.forward` gives, what it gives after `strip_neck`, (B, D) and (B, C), and views.
 
-
-def _mean(vectors: list[Tensor]) -> Tensor:
-    """The normalised mean of unit vectors (B, any); a single one as it is."""
-    if len(vectors) == 1:
-        return vectors[0]
-    return functional.normalize(torch.stack(vectors).sum(dim=0), dim=1)
+    The last as of `Encoder.pooled_views`.
+    """
+    several = encoder.backbone
+    if isinstance(several, Concatenation):
+        found = [_with_and_without_neck(*each) for each in several.views(photos)]
+        embeddings, bare, pooled = zip(*found, strict=True)
+        embedding = several.together(embeddings, pooled)
+        return embedding, several.joined(bare), [embedding]
+    views = encoder.pooled_views(photos)
+    features = mean_of_units([functional.normalize(view.float(), dim=1) for view in views])
+    return encoder.embed_views(views), features, views

@@ -189,7 +189,8 @@ def strip_neck(encoder: Encoder) -> None:
         pairs = zip(encoder.config.parts, members, strict=True)
         parts = tuple(replace(part, encoder=member.config) for part, member in pairs)
         encoder.features = sum(member.features for member in members)
-        encoder.config = replace(encoder.config, parts=parts)
+        encoder.backbone.joint = None
+        encoder.config = ConcatenationConfig("concatenation", encoder.features, parts=parts)
     encoder.neck = nn.Identity()
     encoder.config = replace(encoder.config, embedding_size=encoder.features)
 

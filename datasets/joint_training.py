@@ -1,0 +1,320 @@
+"""Trains one embedding of what several networks see, without changing them.
+
+python -m datasets.joint_training MANIFEST --encoder "a/model.safetensors + b/model.safetensors"
+
+The networks look at each photo a few times, in views that differ; then their features are all that
+a linear map (`siamese.joint_head`) is trained on, in batches of hundreds of look-alikes, for which
+whole networks would need hours. `infer.py calibrate` makes a checkpoint with probabilities of it.
+
+Shapes: R photos, V views of each, P products in a batch, C features of all networks, D numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_lightning import LightningModule, Trainer, seed_everything
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from datasets.cache import cache_photos
+from datasets.manifest import read_manifest
+from datasets.transforms import reseed, training_views
+from siamese.boxes import boxes_of
+from siamese.checkpoint import Checkpoint
+from siamese.cli import quieten
+from siamese.concatenation import Concatenation, with_joint_head
+from siamese.encoder import Encoder
+from siamese.errors import UserError
+from siamese.evaluation import codes
+from siamese.extractors import extractor
+from siamese.joint_head import JointHead
+from siamese.pair_score import info_nce_loss
+from siamese.parts import parts_of
+from siamese.roles import Role, roles_of
+from siamese.runtime import available_cores, keep_freed_memory
+from siamese.second_look import closer, focus_of
+from siamese.verification import rows_by_product
+
+CHUNK = 64  # photos per forward pass
+GROUPS, ALIKE = 16, 32  # of a batch, and products of each that look alike
+NEAREST = 40  # products that those of a group are drawn from
+STARTING_SCALES = (15.0, 10.0)  # of the cosine beside, and of the joint one
+RATE, DECAY = 1e-3, 0.05
+
+
+class Seen(NamedTuple):
+    """What the networks say of a training's photos.
+
+    Args:
+        features: float16 (V, R, C), see `Concatenation.studied`.
+        beside: Unit embeddings of the encoders side by side, float32 (V, R, any).
+        product: int64 (R,).
+        is_person: bool (R,).
+    """
+
+    features: np.ndarray
+    beside: Tensor
+    product: np.ndarray
+    is_person: np.ndarray
+
+
+class Batch(NamedTuple):
+    """A person's photo and a product's photo of each of P products.
+
+    Args:
+        person, thing: Features, float32 (P, C).
+        beside: Cosines of the encoders side by side, float32 (P, P), persons in rows.
+    """
+
+    person: Tensor
+    thing: Tensor
+    beside: Tensor
+
+
+class LookAlikes(Dataset[Batch]):
+    """Batches of groups of products whose embeddings are near to each other.
+
+    Batch number n depends on the seed and n alone.
+
+    Args:
+        seen: Of a training's photos.
+        steps: Number of batches.
+        seed: Of all draws.
+
+    Raises:
+        UserError: Fewer than two products have photos of both kinds.
+    """
+
+    def __init__(self, seen: Seen, steps: int, seed: int) -> None:
+        self.seen, self.steps, self.seed = seen, steps, seed
+        self.people = rows_by_product(seen.product, seen.is_person)
+        self.things = rows_by_product(seen.product, ~seen.is_person)
+        self.products = sorted(self.people.keys() & self.things.keys())
+        if len(self.products) < 2:
+            raise UserError(
+                f"{len(self.products)} products have both a product and a person photo; a joint "
+                "embedding is trained on two at least, and better on thousands"
+            )
+        first = seen.beside[0]
+        means = [
+            first[self.people[one]].mean(dim=0) + first[self.things[one]].mean(dim=0)
+            for one in self.products
+        ]
+        self.nearest = nearest_of(functional.normalize(torch.stack(means), dim=1), NEAREST)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, number: int) -> Batch:
+        random = np.random.default_rng([self.seed, number])
+        count = min(GROUPS, len(self.products))
+        anchors = random.choice(len(self.products), count, replace=False)
+        size = min(ALIKE - 1, self.nearest.shape[1])
+        groups = [random.choice(self.nearest[one], size, replace=False) for one in anchors]
+        chosen = np.unique(np.concatenate([anchors, *groups]))
+        photos = [
+            np.array([random.choice(rows[self.products[one]]) for one in chosen])
+            for rows in (self.people, self.things)
+        ]
+        views = random.integers(len(self.seen.features), size=(2, len(chosen)))
+        person, thing = (
+            torch.from_numpy(self.seen.features[view, rows]).float()
+            for view, rows in zip(views, photos, strict=True)
+        )
+        of_person, of_thing = (
+            self.seen.beside[view, rows] for view, rows in zip(views, photos, strict=True)
+        )
+        return Batch(person, thing, of_person @ of_thing.T)
+
+
+class JointModule(LightningModule):
+    """InfoNCE both ways of both cosines' weighed sum: the head learns what is missing.
+
+    Args:
+        head: Trained in place.
+        steps: Of the whole training.
+    """
+
+    def __init__(self, head: JointHead, steps: int) -> None:
+        super().__init__()
+        self.head, self.steps = head, steps
+        self.scales = nn.Parameter(torch.tensor(STARTING_SCALES).log())
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        beside, joint = self.scales.exp()
+        cosines = self.head(batch.person) @ self.head(batch.thing).T
+        logits = beside * batch.beside + joint * cosines
+        same = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+        loss = (info_nce_loss(logits, same) + info_nce_loss(logits.T, same)) / 2
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimiser = torch.optim.AdamW(self.parameters(), RATE, weight_decay=DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, RATE, total_steps=self.steps, pct_start=0.1
+        )
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def nearest_of(embeddings: Tensor, count: int) -> np.ndarray:
+    """The places of each one's nearest others, int64 (N, min(count, N - 1)), of unit (N, any)."""
+    found = []
+    for start in range(0, len(embeddings), 512):
+        cosines = embeddings[start : start + 512] @ embeddings.T
+        rows = torch.arange(len(cosines))
+        cosines[rows, start + rows] = -torch.inf
+        found.append(cosines.topk(min(count, len(embeddings) - 1), dim=1).indices)
+    return torch.cat(found).numpy()
+
+
+@torch.inference_mode()
+def look(
+    checkpoint: Checkpoint, frame: pd.DataFrame, cache: Path, views: int, light: float, seed: int
+) -> Seen:
+    """What the networks say of all photos, each in several views of the kind of `data.view_*`.
+
+    Photos of people without a box are seen closer, where the second look of a search would be.
+
+    Args:
+        checkpoint: Encoders side by side.
+        frame: R rows of a manifest.
+        cache: Folder of decoded photos.
+        views: V.
+        light: How much light and colours differ; cameras always do.
+        seed: Of the views.
+    """
+    several = checkpoint.encoder.backbone
+    assert isinstance(several, Concatenation)
+    cached = cache_photos(frame, checkpoint.preprocessing, cache, available_cores())
+    if cached.faults:
+        row, fault = next(iter(cached.faults.items()))
+        raise UserError(f"{frame['path'].iloc[row]}: {fault}; drop its row, or mend the photo")
+    product, is_person = codes(frame)
+    roles = roles_of(is_person.tolist(), boxes_of(frame))
+    closely = np.array([role is Role.PERSON for role in roles])
+    change = training_views(strength=0.6, erase=0.1, light=light, camera=1.0)
+    features, beside = [], []
+    starts = range(0, len(frame), CHUNK)
+    for number, start in tqdm(
+        [(number, start) for number in range(views) for start in starts],
+        unit_scale=CHUNK,
+        unit=" photos",
+        desc="looking",
+        disable=None,
+    ):
+        rows = slice(start, start + CHUNK)
+        pixels = np.array(cached.pixels[cached.slot[rows]])
+        near = closely[rows]
+        if near.any():
+            pixels[near] = _closer(checkpoint, pixels[near])
+        reseed(change, int(np.random.SeedSequence([seed, number, start]).generate_state(1)[0]))
+        changed = np.stack([change(image=photo)["image"] for photo in pixels])
+        pooled, embeddings = _pooled(several, checkpoint.normalised(torch.from_numpy(changed)))
+        features.append(several.studied(pooled).half().cpu().numpy())
+        beside.append(several.joined(embeddings).cpu())
+    shape = (views, len(frame), -1)
+    seen = np.concatenate(features).reshape(shape), torch.cat(beside).view(shape)
+    return Seen(*seen, product, is_person)
+
+
+def _closer(checkpoint: Checkpoint, pixels: np.ndarray) -> np.ndarray:
+    """What the second look would see of photos, uint8 (B, H, W, 3)."""
+    photos = torch.from_numpy(pixels)
+    _, parts = parts_of(checkpoint.encoder, checkpoint.normalised(photos))
+    return closer(photos, focus_of(parts, len(photos)).cpu()).round().byte().numpy()
+
+
+def _pooled(several: Concatenation, photos: Tensor) -> tuple[list[list[Tensor]], list[Tensor]]:
+    """Pooled views and embeddings of each encoder."""
+    seen = [(encoder, encoder.pooled_views(photo)) for encoder, photo in several.views(photos)]
+    return [pooled for _, pooled in seen], [encoder.embed_views(each) for encoder, each in seen]
+
+
+def train(encoder: Encoder, seen: Seen, steps: int, seed: int) -> None:
+    """Train the joint head of encoders side by side, in place.
+
+    Raises:
+        UserError: As of `LookAlikes`.
+    """
+    several = encoder.backbone
+    assert isinstance(several, Concatenation)
+    assert several.joint is not None
+    batches = LookAlikes(seen, steps, seed)
+    trainer = Trainer(
+        max_epochs=1,  # the data set is the whole training
+        accelerator="cpu",
+        precision="bf16-mixed",
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+    )
+    trainer.fit(JointModule(several.joint, steps).train(), DataLoader(batches, batch_size=None))
+
+
+def main(words: Sequence[str]) -> int:
+    """Command line: look at the training photos, train, save."""
+    parser = argparse.ArgumentParser(
+        prog="datasets.joint_training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("manifest", help="whose training split is studied")
+    parser.add_argument("--encoder", required=True, help="encoders side by side, as of infer.py")
+    parser.add_argument("--out", required=True, help="checkpoint to write")
+    parser.add_argument("--size", type=int, default=256, help="numbers of the joint embedding")
+    parser.add_argument(
+        "--weight", type=float, default=2.0, help="of its cosine, where a single encoder's is 1"
+    )
+    parser.add_argument("--views", type=int, default=2, help="of each photo")
+    parser.add_argument("--light", type=float, default=0.6, help="see data.view_light of train.py")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=Path("data/cache"))
+    choice = parser.parse_args(words)
+    if min(choice.size, choice.views, choice.steps) < 1 or not 0 < choice.weight < 1e6:
+        parser.error("--size, --views and --steps must be at least 1, --weight above 0")
+    if not 0 <= choice.light <= 1:
+        parser.error("--light must be from 0 to 1")
+    quieten()
+    keep_freed_memory()
+    started = time.perf_counter()
+    try:
+        frame = read_manifest(choice.manifest)
+        frame = frame[frame["split"] == "train"].reset_index(drop=True)
+        seed_everything(choice.seed, verbose=False)
+        given = extractor(choice.encoder)
+        checkpoint = with_joint_head(given, choice.size, choice.weight)
+        seen = look(given, frame, choice.cache, choice.views, choice.light, choice.seed)
+        train(checkpoint.encoder, seen, choice.steps, choice.seed)
+        checkpoint.encoder.eval()
+        checkpoint.save(choice.out)
+    except (UserError, OSError) as error:
+        print(f"datasets.joint_training: {error}", file=sys.stderr)
+        return 1
+    print(f"{choice.out}: written, {time.perf_counter() - started:.0f} s in all")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
