@@ -213,6 +213,7 @@ def look(
     closely = np.array([role is Role.PERSON for role in roles])
     change = training_views(strength=0.6, erase=0.1, light=light, camera=1.0)
     features, beside = [], []
+    places: dict[int, Tensor] = {}  # of the second look, found once for all views
     starts = range(0, len(frame), CHUNK)
     for number, start in tqdm(
         [(number, start) for number in range(views) for start in starts],
@@ -225,7 +226,10 @@ def look(
         pixels = np.array(cached.pixels[cached.slot[rows]])
         near = closely[rows]
         if near.any():
-            pixels[near] = _closer(checkpoint, pixels[near])
+            photos = torch.from_numpy(pixels[near])
+            if start not in places:
+                places[start] = _focus(checkpoint, photos)
+            pixels[near] = closer(photos, places[start]).round().byte().numpy()
         reseed(change, int(np.random.SeedSequence([seed, number, start]).generate_state(1)[0]))
         changed = np.stack([change(image=photo)["image"] for photo in pixels])
         pooled, embeddings = _pooled(several, checkpoint.normalised(torch.from_numpy(changed)))
@@ -236,11 +240,10 @@ def look(
     return Seen(*seen, product, is_person)
 
 
-def _closer(checkpoint: Checkpoint, pixels: np.ndarray) -> np.ndarray:
-    """What the second look would see of photos, uint8 (B, H, W, 3)."""
-    photos = torch.from_numpy(pixels)
+def _focus(checkpoint: Checkpoint, photos: Tensor) -> Tensor:
+    """Where the second look would see photos, uint8 (B, H, W, 3): boxes (B, 4)."""
     _, parts = parts_of(checkpoint.encoder, checkpoint.normalised(photos))
-    return closer(photos, focus_of(parts, len(photos)).cpu()).round().byte().numpy()
+    return focus_of(parts, len(photos)).cpu()
 
 
 def _pooled(several: Concatenation, photos: Tensor) -> tuple[list[list[Tensor]], list[Tensor]]:

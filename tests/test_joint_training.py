@@ -167,13 +167,16 @@ def test_people_without_a_box_are_seen_closer_and_all_else_as_it_is(
     boxed = frame.index[frame["role"] == "person"][0]
     frame.loc[boxed, ["x1", "y1", "x2", "y2"]] = [2.0, 2.0, 30.0, 30.0]
     closely = []
-    monkeypatch.setattr(
-        joint_training, "_closer", lambda _, pixels: closely.append(len(pixels)) or pixels
-    )
+
+    def middle(_: object, photos: torch.Tensor) -> torch.Tensor:
+        closely.append(len(photos))
+        return torch.tensor([[0.2, 0.2, 0.8, 0.8]]).expand(len(photos), 4)
+
+    monkeypatch.setattr(joint_training, "_focus", middle)
     several = several_in(tmp_path)
     seen = look(several, frame, tmp_path / "cache", views=2, light=0.0, seed=0)
     people = int((frame["role"] == "person").sum())
-    assert sum(closely) == 2 * (people - 1)
+    assert sum(closely) == people - 1  # once for both views
     assert seen.features.shape == (2, len(frame), 32)
     assert seen.beside.shape == (2, len(frame), 32)
     assert (seen.features[0] != seen.features[1]).any(axis=1).all()  # views differ
