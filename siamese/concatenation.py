@@ -103,10 +103,10 @@ def _has_neck(encoder: Encoder) -> bool:
 
 
 def with_joint_head(several: Checkpoint, size: int, weight: float) -> Checkpoint:
-    """Encoders side by side, and a new head for a joint embedding that is to be trained.
+    """Encoders side by side, and a head for a joint embedding that is to be trained.
 
     Args:
-        several: Of `concatenated`; its own joint embedding, if there is one, is left out.
+        several: Of `concatenated`; its own head, if it has one of that size, is trained further.
         size: Numbers of the joint embedding.
         weight: What its cosine counts, as `concatenated` has it.
 
@@ -125,8 +125,9 @@ def with_joint_head(several: Checkpoint, size: int, weight: float) -> Checkpoint
         **plain | {"embedding_size": sizes + size}, joint=size, joint_weight=weight
     )
     encoder = Encoder(config, several.preprocessing.height, several.preprocessing.width)
-    weights = {n: w for n, w in given.state_dict().items() if ".joint." not in n}
-    encoder.load_state_dict(weights, strict=False)
+    same = isinstance(given.config, JointConfig) and given.config.joint == size
+    weights = {n: w for n, w in given.state_dict().items() if same or ".joint." not in n}
+    encoder.load_state_dict(weights, strict=same)
     return replace(several, encoder=encoder, calibration=Calibration())
 
 

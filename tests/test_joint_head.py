@@ -147,9 +147,22 @@ def test_what_has_no_joint_embedding_is_refused() -> None:
         with_joint_head(alone[0], SIZE, 1.0)
     with pytest.raises(UserError, match="a neck"):
         with_joint_head(concatenated([colours(), colours()]), SIZE, 1.0)
-    # a joint embedding anew takes the place of the old one
-    again = with_joint_head(joint_of(), 3, 1.0)
-    assert again.embedding_size == 16 + 16 + 128 + 3
+
+
+def test_a_head_of_that_size_is_trained_further_and_another_begins_anew() -> None:
+    given = joint_of(weight=2.0)
+    same = with_joint_head(given, SIZE, 4.0)
+    torch.testing.assert_close(head_of(same).map.weight, head_of(given).map.weight)
+    torch.testing.assert_close(head_of(same).norm.bias, head_of(given).norm.bias)
+    assert isinstance(same.encoder.config, JointConfig)
+    assert same.encoder.config.joint_weight == 4
+    other = with_joint_head(given, 3, 1.0)
+    assert other.embedding_size == 16 + 16 + 128 + 3
+    pixels = noise(2)
+    plain = concatenated(parts_alone()).embed_pixels(pixels)
+    for each, share in ((same, 3 / 7), (other, 3 / 4)):
+        beside = each.embed_pixels(pixels)[:, : plain.shape[1]]
+        torch.testing.assert_close(beside, plain * share**0.5, rtol=0, atol=1e-5)
 
 
 def test_taggers_read_the_features_without_it() -> None:
