@@ -12,8 +12,8 @@ from torch.nn import functional
 from datasets import joint_training
 from datasets.joint_training import LookAlikes, Seen, look, nearest_of, train
 from datasets.manifest import write_manifest
-from datasets.readers import read_rendered
-from siamese.checkpoint import load_checkpoint
+from datasets.readers import reader_of
+from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.concatenation import Concatenation, with_joint_head
 from siamese.encoder import ConcatenationConfig, JointConfig
 from siamese.errors import UserError
@@ -100,7 +100,8 @@ def test_it_learns_what_the_encoders_beside_do_not_show(tmp_path: Path) -> None:
     several = with_joint_head(several_in(tmp_path), 12, 2.0)
     backbone = several.encoder.backbone
     assert isinstance(backbone, Concatenation)
-    assert backbone.joint is not None
+    head = backbone.joint
+    assert head is not None
     seen, unknown = seen_of(300), seen_of(60, views=1)
 
     def first(views: Seen, embedding: torch.Tensor) -> float:
@@ -112,7 +113,7 @@ def test_it_learns_what_the_encoders_beside_do_not_show(tmp_path: Path) -> None:
 
     def joint(views: Seen) -> torch.Tensor:
         with torch.inference_mode():
-            return backbone.joint(torch.from_numpy(views.features[0]))
+            return head(torch.from_numpy(views.features[0]))
 
     beside, before = first(unknown, unknown.beside[0]), first(unknown, joint(unknown))
     weights = {name: w.clone() for name, w in several.encoder.state_dict().items()}
@@ -124,7 +125,7 @@ def test_it_learns_what_the_encoders_beside_do_not_show(tmp_path: Path) -> None:
         assert (".joint." in name) or torch.equal(weight, weights[name]), name
 
 
-def several_in(folder: Path):  # type: ignore[no-untyped-def]
+def several_in(folder: Path) -> Checkpoint:
     """Two tiny networks side by side."""
     for seed in (0, 1):
         save_checkpoint(folder / f"{seed}.safetensors", seed=seed)
@@ -133,7 +134,7 @@ def several_in(folder: Path):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def manifest(rendered: Path, tmp_path: Path) -> Path:
-    frame = read_rendered(rendered, **{**OPTIONS, "person_photos": (2, 3)})
+    frame = reader_of("rendered", OPTIONS)(rendered)
     write_manifest(frame, tmp_path / "manifest.csv")
     return tmp_path / "manifest.csv"
 
