@@ -128,7 +128,7 @@ def with_joint_head(several: Checkpoint, size: int, weight: float) -> Checkpoint
     same = isinstance(given.config, JointConfig) and given.config.joint == size
     weights = {n: w for n, w in given.state_dict().items() if same or ".joint." not in n}
     encoder.load_state_dict(weights, strict=same)
-    return replace(several, encoder=encoder, calibration=Calibration())
+    return replace(several, encoder=encoder, calibration=Calibration(), adapted_calibration=None)
 
 
 def concatenated(

@@ -151,11 +151,14 @@ def test_what_has_no_joint_embedding_is_refused() -> None:
 
 def test_a_head_of_that_size_is_trained_further_and_another_begins_anew() -> None:
     given = joint_of(weight=2.0)
+    given.calibration = given.adapted_calibration = Calibration(scale=9.0)
     same = with_joint_head(given, SIZE, 4.0)
     torch.testing.assert_close(head_of(same).map.weight, head_of(given).map.weight)
     torch.testing.assert_close(head_of(same).norm.bias, head_of(given).norm.bias)
     assert isinstance(same.encoder.config, JointConfig)
     assert same.encoder.config.joint_weight == 4
+    assert same.calibration == Calibration()  # its cosines will mean something else
+    assert same.adapted_calibration is None
     other = with_joint_head(given, 3, 1.0)
     assert other.embedding_size == 16 + 16 + 128 + 3
     pixels = noise(2)
