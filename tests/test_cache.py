@@ -341,6 +341,7 @@ FULL = """
     cache.CHUNK = 8
     frame = pd.DataFrame({"path": sorted(map(str, Path(sys.argv[1]).iterdir()))})
     limit = int(sys.argv[3])
+    sys.dont_write_bytecode = True  # it would be cut off, and stay so
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         cache.cache_photos(frame, Preprocessing(24, 16), sys.argv[2])

@@ -468,6 +468,7 @@ import resource, sys
 from helpers_catalog import product
 from siamese.catalog import Catalog, CatalogError
 catalog = Catalog.open(sys.argv[1])
+sys.dont_write_bytecode = True  # it would be cut off, and stay so
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 many = [product(f"{i:05d}" * 20, 3) for i in range(500)]
 for write in (catalog.add, catalog.update):

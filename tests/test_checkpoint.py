@@ -327,6 +327,7 @@ def test_a_disk_that_fills_while_the_library_writes_is_an_os_error(
     """The library's own errors are another type; a limit on file size stands for the disk."""
     code = (
         "import resource, sys, torch; from test_checkpoint import made;"
+        "sys.dont_write_bytecode = True;"  # it would be cut off, and stay so
         "c = made(seed=1); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
         "\ntry: c.save(sys.argv[1])\nexcept OSError as error: print('OSError', error)"
     )
