@@ -31,8 +31,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from datasets.cache import cache_photos
-from datasets.manifest import read_manifest
+from datasets.cache import CachedPhotos
+from datasets.module import ProductPhotos
 from datasets.transforms import reseed, training_views
 from siamese.boxes import boxes_of
 from siamese.checkpoint import Checkpoint
@@ -46,7 +46,7 @@ from siamese.joint_head import JointHead
 from siamese.pair_score import info_nce_loss
 from siamese.parts import parts_of
 from siamese.roles import Role, roles_of
-from siamese.runtime import available_cores, keep_freed_memory
+from siamese.runtime import keep_freed_memory
 from siamese.second_look import closer, focus_of
 from siamese.verification import rows_by_product
 
@@ -188,7 +188,12 @@ def nearest_of(embeddings: Tensor, count: int) -> np.ndarray:
 
 @torch.inference_mode()
 def look(
-    checkpoint: Checkpoint, frame: pd.DataFrame, cache: Path, views: int, light: float, seed: int
+    checkpoint: Checkpoint,
+    frame: pd.DataFrame,
+    cached: CachedPhotos,
+    views: int,
+    light: float,
+    seed: int,
 ) -> Seen:
     """What the networks say of all photos, each in several views of the kind of `data.view_*`.
 
@@ -197,17 +202,13 @@ def look(
     Args:
         checkpoint: Encoders side by side.
         frame: R rows of a manifest.
-        cache: Folder of decoded photos.
+        cached: Their pixels.
         views: V.
         light: How much light and colours differ; cameras always do.
         seed: Of the views.
     """
     several = checkpoint.encoder.backbone
     assert isinstance(several, Concatenation)
-    cached = cache_photos(frame, checkpoint.preprocessing, cache, available_cores())
-    if cached.faults:
-        row, fault = next(iter(cached.faults.items()))
-        raise UserError(f"{frame['path'].iloc[row]}: {fault}; drop its row, or mend the photo")
     product, is_person = codes(frame)
     roles = roles_of(is_person.tolist(), boxes_of(frame))
     closely = np.array([role is Role.PERSON for role in roles])
@@ -303,12 +304,13 @@ def main(words: Sequence[str]) -> int:
     keep_freed_memory()
     started = time.perf_counter()
     try:
-        frame = read_manifest(choice.manifest)
-        frame = frame[frame["split"] == "train"].reset_index(drop=True)
         seed_everything(choice.seed, verbose=False)
         given = extractor(choice.encoder)
         checkpoint = with_joint_head(given, choice.size, choice.weight)
-        seen = look(given, frame, choice.cache, choice.views, choice.light, choice.seed)
+        photos = ProductPhotos("manifest", choice.manifest, cache=str(choice.cache))
+        photos.preprocessing = given.preprocessing
+        photos.prepare_data()
+        seen = look(given, *photos.part("train"), choice.views, choice.light, choice.seed)
         train(checkpoint.encoder, seen, choice.steps, choice.seed)
         checkpoint.encoder.eval()
         checkpoint.save(choice.out)

@@ -10,6 +10,7 @@ from helpers_data import OPTIONS
 from torch.nn import functional
 
 from datasets import joint_training
+from datasets.cache import cache_photos
 from datasets.joint_training import LookAlikes, Seen, look, nearest_of, train
 from datasets.manifest import write_manifest
 from datasets.readers import reader_of
@@ -175,7 +176,8 @@ def test_people_without_a_box_are_seen_closer_and_all_else_as_it_is(
 
     monkeypatch.setattr(joint_training, "_focus", middle)
     several = several_in(tmp_path)
-    seen = look(several, frame, tmp_path / "cache", views=2, light=0.0, seed=0)
+    cached = cache_photos(frame, several.preprocessing, tmp_path / "cache")
+    seen = look(several, frame, cached, views=2, light=0.0, seed=0)
     people = int((frame["role"] == "person").sum())
     assert sum(closely) == people - 1  # once for both views
     assert seen.features.shape == (2, len(frame), 32)
@@ -194,15 +196,20 @@ def test_what_cannot_be_trained_is_one_line(
     two = ["--encoder", f"{tmp_path}/0.safetensors + {tmp_path}/0.safetensors", "--out", out]
     damaged = tmp_path / "damaged.csv"
     damaged.write_text(manifest.read_text().replace(".jpg", ".gone"))
+    untrained = tmp_path / "untrained.csv"
+    untrained.write_text(manifest.read_text().replace(",train", ",test"))
     for words, message in (
         ([str(manifest), *one], "side by side"),
         ([str(tmp_path / "none.csv"), *two], "none.csv"),
         ([str(damaged), *two, "--cache", str(tmp_path / "cache")], "gone"),
+        ([str(untrained), *two, "--cache", str(tmp_path / "cache")], "no photo in the train split"),
     ):
         assert joint_training.main(words) == 1
-        said = capsys.readouterr().err.strip().splitlines()
-        assert len(said) == 1
-        assert message in said[0]
+        said = capsys.readouterr().err.strip()
+        assert said.startswith("datasets.joint_training: ")
+        assert message in said
+        assert "Traceback" not in said
+        assert message == "gone" or "\n" not in said  # broken photos are listed, as train.py does
     for wrong in (["--views", "0"], ["--weight", "0"], ["--light", "2"]):
         with pytest.raises(SystemExit):
             joint_training.main([str(manifest), *two, *wrong])
