@@ -2,6 +2,7 @@
 
     siamese                  the checkpoint that comes with Siamese
     a/model.safetensors      any other checkpoint
+    a/model.safetensors#2    of encoders side by side in a checkpoint the second alone
     resnet50                 published weights from the hub (fetched once)
     resnet50=r50.pth         the same from a local file
     resnet18+resnet50        both side by side
@@ -25,6 +26,7 @@ from typing import Literal
 
 from siamese.arguments import KEPT, SHIPPED
 from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint_part import file_and_number, load_part
 from siamese.concatenation import concatenated
 from siamese.eigenfaces import fit_eigenfaces
 from siamese.encoder import Encoder, EncoderConfig
@@ -101,9 +103,11 @@ def check_extractor(name: str) -> None:
                 "configs/baseline.yaml and write report_cnn=ITS/model.safetensors"
             )
         known = name in (*(OWN if equals else OTHERS), *PUBLISHED) or name.startswith(LIBRARIES)
-        if os.path.isfile(part) or (known and (not equals or os.path.isfile(file))):
+        if os.path.isfile(file_and_number(part)[0]) or (
+            known and (not equals or os.path.isfile(file))
+        ):
             continue
-        if known or part.endswith(".safetensors"):
+        if known or file_and_number(part)[0].endswith(".safetensors"):
             raise UserError(f"{part}: no such file of weights; check the path")
         raise UserError(
             f"{part!r} is no encoder; there are {', '.join((*OTHERS, *PUBLISHED))}, timm/NAME, "
@@ -131,8 +135,8 @@ def _parts(name: str) -> list[tuple[str, float]]:
 
 def _single(text: str, sample: Sample, tolerance: float | None) -> Checkpoint:
     """An encoder that is not a concatenation."""
-    if os.path.isfile(text):  # whose path may hold a `=`
-        return load_checkpoint(text)
+    if os.path.isfile(file_and_number(text)[0]):  # whose path may hold a `=`
+        return load_part(text)
     name, _, file = text.partition("=")
     if name in PUBLISHED:
         return _published(name, PUBLISHED[name], file)

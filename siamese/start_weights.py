@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import cast
 
-from siamese.checkpoint import Checkpoint, load_checkpoint
-from siamese.encoder import ConcatenationConfig, Encoder
+from siamese.checkpoint_part import file_and_number, load_part
+from siamese.encoder import Encoder
 from siamese.errors import UserError
 from siamese.preprocessing import Preprocessing
 
@@ -31,12 +30,11 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
     Raises:
         UserError: Missing, damaged, or of another architecture or normalisation.
     """
-    name, mark, number = str(path).rpartition("#")
-    if not mark or not number.isdecimal() or Path(path).is_file():
-        name, number = str(path), "1"
-    if not Path(name).is_file():
-        raise UserError(f"{name}: no such checkpoint; check model.start_from")
-    given, pixels = _one_encoder(load_checkpoint(name), int(number), name)
+    file, _ = file_and_number(path)
+    if not Path(file).is_file():
+        raise UserError(f"{file}: no such checkpoint; check model.start_from")
+    start = load_part(path, default=1)
+    given, pixels = start.encoder, start.preprocessing
     there, here = given.config, encoder.config
     same_neck = (there.embedding_size, there.neck) == (here.embedding_size, here.neck)
     free = ("embedding_size", "neck", "flip_average")
@@ -70,15 +68,3 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
         if there.embedding_size == here.embedding_size:
             differs = f"the neck {there.neck!r}, not {here.neck!r}"
         log.warning("%s has %s: the neck starts anew", path, differs)
-
-
-def _one_encoder(checkpoint: Checkpoint, number: int, path: str) -> tuple[Encoder, Preprocessing]:
-    """An encoder alone and what it sees: of several side by side that number, from 1."""
-    config = checkpoint.encoder.config
-    parts = config.parts if isinstance(config, ConcatenationConfig) else ()
-    if not 1 <= number <= max(len(parts), 1):
-        raise UserError(f"{path}#{number}: number its encoders from 1 to {max(len(parts), 1)}")
-    if not parts:
-        return checkpoint.encoder, checkpoint.preprocessing
-    encoder = checkpoint.encoder.get_submodule(f"backbone.encoders.{number - 1}")
-    return cast(Encoder, encoder), parts[number - 1].preprocessing

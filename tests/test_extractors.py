@@ -152,6 +152,24 @@ def test_the_path_of_a_checkpoint_may_hold_marks_that_join_names(tmp_path: Path)
     assert extractor(str(path)).fingerprint == load_checkpoint(path).fingerprint
 
 
+def test_one_of_several_encoders_may_stand_beside_others(photos: list[str], tmp_path: Path) -> None:
+    """As if it had been named by its own file; the path of a file may end like a number."""
+    paths = [save_checkpoint(tmp_path / f"{name}.safetensors", seed=seed)
+             for seed, name in enumerate("ab")]  # fmt: skip
+    together = tmp_path / "both.safetensors"
+    extractor(f"{paths[0]} + 0.5*{paths[1]}").save(together)
+    second = extractor(f"{together}#2")
+    assert second.fingerprint == extractor(str(paths[1])).fingerprint
+    assert torch.equal(second.embed(photos), extractor(str(paths[1])).embed(photos))
+    beside = extractor(f"{together}#2 + 0.3*{together}#1 + lab_histogram")
+    assert beside.fingerprint == extractor(f"{paths[1]}+0.3*{paths[0]}+lab_histogram").fingerprint
+    assert extractor(f"{paths[0]}#1").fingerprint == load_checkpoint(paths[0]).fingerprint
+    like_a_number = save_checkpoint(tmp_path / "c#2", seed=2)
+    assert extractor(str(like_a_number)).fingerprint == load_checkpoint(like_a_number).fingerprint
+    with pytest.raises(UserError, match=r"both\.safetensors#3: number its encoders from 1 to 2"):
+        extractor(f"{together}#3")
+
+
 @pytest.mark.parametrize(
     ("name", "network"),
     [("mobilenet", "mobilenet_v3_large"), ("xception", "legacy_xception")],
@@ -228,6 +246,7 @@ def test_without_weights_one_line_says_where_to_get_them(
         ("report_cnn", "has no published weights; train it"),
         ("resnet18=/missing.pth", "no such file of weights"),
         ("missing.safetensors", "no such file of weights"),
+        ("missing.safetensors#2", "no such file of weights"),
         ("colour_histogram+siamese=/missing.safetensors", "no such file of weights"),
         ("timm/resnet_18=FILE", "no such model; near it"),
         ("resnet18=OTHER", "lacks"),
