@@ -121,7 +121,7 @@ def _parts(name: str) -> list[tuple[str, float]]:
 
     The path of a file may hold a `+` or a `*` of its own.
     """
-    if os.path.isfile(name):
+    if os.path.isfile(file_and_number(name)[0]):
         return [(name, 1.0)]
     parts = []
     for part in name.split("+"):

@@ -149,7 +149,8 @@ def test_a_weight_that_is_none_is_one_line(weight: str) -> None:
 
 def test_the_path_of_a_checkpoint_may_hold_marks_that_join_names(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path / "a+b=c.safetensors")
-    assert extractor(str(path)).fingerprint == load_checkpoint(path).fingerprint
+    for name in (str(path), f"{path}#1"):
+        assert extractor(name).fingerprint == load_checkpoint(path).fingerprint
 
 
 def test_one_of_several_encoders_may_stand_beside_others(photos: list[str], tmp_path: Path) -> None:
