@@ -17,7 +17,6 @@ from siamese.open_set import (
     ask,
     ask_strangers,
     fit_among,
-    fit_catalog_threshold,
     report_open_set,
 )
 from siamese.pair_score import Calibration, fit_calibration
@@ -33,11 +32,10 @@ TWINS = "twin_group"  # column that marks products nobody could tell apart
 def fit(
     embedding: Tensor, frame: pd.DataFrame, raw: Calibration | None = None, seed: int = 0
 ) -> Calibration:
-    """Fit the probability and the thresholds on validation photos.
+    """Fit the probabilities, and the threshold of pairs, on validation photos.
 
     The probability and the threshold of pairs by those of experiment 1; what is said of whole
-    catalogs, and the threshold of "in this catalog", by catalogs that half of the products are
-    taken out of.
+    catalogs by catalogs that half of the products are taken out of.
 
     Args:
         embedding: Unit embeddings, float32 (R, D).
@@ -48,8 +46,7 @@ def fit(
     product, is_person = codes(frame)
     pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
     fitted = fit_calibration(_cosine(embedding, pairs), torch.from_numpy(pairs.same), raw)
-    fitted = fit_among(embedding, product, is_person, fitted, seed=seed)
-    return fit_catalog_threshold(ask(embedding, product, is_person, fitted, seed=seed), fitted)
+    return fit_among(embedding, product, is_person, fitted, seed=seed)
 
 
 def evaluate(

@@ -66,7 +66,7 @@ class Ranking:
             re-ranking neither cosines nor probabilities fall in that order, for both are still
             of the photo itself: the calibration was fitted on cosines, not on new orders.
         probability: That the photo's product is in the catalog (or its filtered part) at all.
-        in_catalog: Whether that reaches the checkpoint's fitted threshold.
+        in_catalog: Whether that reaches the checkpoint's threshold.
         together: Further photos of the same garment that were asked together with the query.
         product_id: The product of the catalog that was asked for the like of; then the query is
             its first photo.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamese.pair_score import Calibration, best_threshold
+from siamese.pair_score import Calibration
 from siamese.retrieval import product_scores
 from siamese.verification import expected_calibration_error
 
@@ -29,7 +29,7 @@ class OpenSetReport:
         catalog_size: Products in each draw's catalog.
         draws: Random halves of the products, or of queries.
         auroc: Of the probability that the product is in the catalog, against the truth.
-        accuracy: Of saying so from the fitted threshold on.
+        accuracy: Of saying so where it is more likely than not.
         calibration_error: Expected calibration error of that probability (Guo et al. 2017,
             On Calibration of Modern Neural Networks, 15 bins).
         best_calibration_error: The same of the first match's probability that it is the very one.
@@ -216,14 +216,6 @@ def fit_among(
         presence_scale=presence[0],
         presence_bias=presence[1],
     )
-
-
-def fit_catalog_threshold(answers: Answers, calibration: Calibration) -> Calibration:
-    """The calibration with the threshold that tells present from missing products best."""
-    if bool(answers.is_present.all()) or not bool(answers.is_present.any()):
-        return calibration
-    threshold = best_threshold(answers.present, answers.is_present)
-    return replace(calibration, catalog_threshold=threshold)
 
 
 def report_open_set(answers: Answers, calibration: Calibration, draws: int) -> OpenSetReport:

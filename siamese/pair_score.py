@@ -91,7 +91,8 @@ class Calibration:
         scale: Factor of the cosine in the logit.
         bias: Added to it.
         threshold: Probability from which a pair counts as the same product.
-        catalog_threshold: Probability from which a photo's product counts as in a catalog.
+        catalog_threshold: Probability from which a photo's product counts as in a catalog. Where
+            it was fitted, as in checkpoints of before, it served other catalogs worse than .5.
         sharpness: Factor of the log odds when products of a catalog are weighed against each
             other; below 1 where look-alikes make mistakes likelier than the pairs' odds say.
         presence_scale: Factor of a catalog's evidence in the logit of "it is in here at all".

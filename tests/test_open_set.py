@@ -13,7 +13,6 @@ from siamese.open_set import (
     ask,
     ask_strangers,
     fit_among,
-    fit_catalog_threshold,
     report_open_set,
 )
 from siamese.pair_score import Calibration
@@ -108,13 +107,13 @@ def test_embeddings_of_noise_cannot_tell_them_apart() -> None:
     assert report.auroc == pytest.approx(0.5, abs=0.05)
 
 
-def test_the_threshold_parts_the_answers_it_was_fitted_on() -> None:
-    truth = torch.tensor([False, False, True, True])
-    present = torch.tensor([0.1, 0.2, 0.6, 0.9])
-    answers = Answers(present, truth, present, truth, 2)
-    assert fit_catalog_threshold(answers, Calibration()).catalog_threshold == pytest.approx(0.4)
-    only = Answers(present, truth | True, present, truth, 2)
-    assert fit_catalog_threshold(only, Calibration()) == Calibration()
+def test_what_is_more_likely_than_not_is_said() -> None:
+    truth = torch.tensor([False, True, True, True])
+    present = torch.tensor([0.2, 0.4, 0.5, 0.9])
+    fitted = fit_among(*photos(40, 8, noise=0.5), Calibration(scale=10.0))
+    assert fitted != Calibration(scale=10.0)
+    report = report_open_set(Answers(present, truth, present, truth, 2), fitted, draws=1)
+    assert report.accuracy == 3 / 4
 
 
 def test_strangers_and_own_people_are_asked_in_equal_numbers() -> None:
