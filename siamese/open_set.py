@@ -29,7 +29,7 @@ class OpenSetReport:
         catalog_size: Products in each draw's catalog.
         draws: Random halves of the products, or of queries.
         auroc: Of the probability that the product is in the catalog, against the truth.
-        accuracy: Of saying so where it is more likely than not.
+        accuracy: Of saying so from the threshold of the calibration on.
         calibration_error: Expected calibration error of that probability (Guo et al. 2017,
             On Calibration of Modern Neural Networks, 15 bins).
         best_calibration_error: The same of the first match's probability that it is the very one.

@@ -101,6 +101,7 @@ def test_the_fitted_threshold_is_used() -> None:
 def test_fitting_finds_a_threshold_that_parts_perfect_embeddings() -> None:
     frame = manifest(30, 2)
     calibration = fit(perfect(frame), frame)
+    assert calibration.catalog_threshold == 0.5  # what is more likely than not is said
     same, other = calibration.probability(torch.tensor([1.0, 0.0])).tolist()
     assert other < calibration.threshold < same
     assert evaluate(perfect(frame), frame, calibration).verification[
