@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import albumentations
 import numpy as np
@@ -34,7 +35,7 @@ class ProductBatches(Sampler[Draw]):
     Every epoch goes once through the products in a new order, without the last ones that would
     not fill a batch; photos are drawn anew, and a product with fewer than K person photos repeats
     some of them. Under several processes each takes its share of every batch, so that P products
-    meet whatever their number.
+    meet whatever their number. After `gather`, batches are made of look-alikes instead.
 
     Args:
         product: int64 (R,), product of each training row.
@@ -75,6 +76,20 @@ class ProductBatches(Sampler[Draw]):
             )
         self.persons_per_product = persons_per_product
         self.seed, self.epoch, self.rank, self.world_size = seed, 0, rank, world_size
+        self.alike, self.nearest = 1, np.empty((len(self.usable), 0), np.int64)
+
+    def gather(self, nearest: Integers, alike: int) -> None:
+        """Make batches of groups of look-alikes from now on.
+
+        A group is a product, of which an epoch has each at most once, and others drawn of its
+        nearest; some products so come more often than others, and in an epoch not all.
+
+        Args:
+            nearest: Products that look like each of `usable`, int64 (U, any), see
+                `datasets.look_alikes`.
+            alike: Products of a group; what P leaves over is any product.
+        """
+        self.alike, self.nearest = alike, nearest
 
     def set_epoch(self, epoch: int) -> None:
         """The trainer calls this before each epoch."""
@@ -90,10 +105,24 @@ class ProductBatches(Sampler[Draw]):
         for batch in range(len(self)):
             first = batch * self.products_per_batch
             chosen = order[first : first + self.products_per_batch]
+            if self.alike > 1:
+                chosen = self._groups(random, order, batch)
             rows = [self._draw(random, number) for number in chosen]
             own = rows[self.rank * share : (self.rank + 1) * share]
             seed = int(random.integers(2**31)) + self.rank
             yield Draw(np.concatenate(own), seed)
+
+    def _groups(self, random: np.random.Generator, order: Integers, batch: int) -> Integers:
+        """The P products of a batch, each once, look-alikes side by side."""
+        chosen: list[int] = []
+        for group in range(self.products_per_batch // self.alike):
+            first = order[group * len(self) + batch]
+            near = random.permutation(self.nearest[np.searchsorted(self.usable, first)])
+            others = (one for one in (first, *near) if one not in chosen)
+            chosen += islice(others, self.alike)
+        others = (one for one in order if one not in chosen)
+        chosen += islice(others, self.products_per_batch - len(chosen))
+        return np.array(chosen)
 
     def _draw(self, random: np.random.Generator, number: int) -> Integers:
         """Rows (1 + K,): the product photo first."""

@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from datasets.cache import CachedPhotos
+from datasets.look_alikes import NEAREST, nearest_of
 from datasets.module import ProductPhotos
 from datasets.transforms import reseed, training_views
 from siamese.boxes import boxes_of
@@ -52,7 +53,6 @@ from siamese.verification import rows_by_product
 
 CHUNK = 64  # photos per forward pass
 GROUPS, ALIKE = 16, 32  # of a batch, and products of each that look alike
-NEAREST = 40  # products that those of a group are drawn from
 STARTING_SCALES = (15.0, 10.0)  # of the cosine beside, and of the joint one
 RATE, DECAY = 1e-3, 0.05
 
@@ -173,17 +173,6 @@ class JointModule(LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-
-def nearest_of(embeddings: Tensor, count: int) -> np.ndarray:
-    """The places of each one's nearest others, int64 (N, min(count, N - 1)), of unit (N, any)."""
-    found = []
-    for start in range(0, len(embeddings), 512):
-        cosines = embeddings[start : start + 512] @ embeddings.T
-        rows = torch.arange(len(cosines))
-        cosines[rows, start + rows] = -torch.inf
-        found.append(cosines.topk(min(count, len(embeddings) - 1), dim=1).indices)
-    return torch.cat(found).numpy()
 
 
 @torch.inference_mode()

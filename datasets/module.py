@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from datasets.batches import Draw, DrawnPairs, PairBatches, PhotoBatches, ProductBatches
 from datasets.cache import CachedPhotos, cache_photos
 from datasets.labels import classes_of, kinds_of
+from datasets.look_alikes import look_alikes_of
 from datasets.manifest import ManifestError, describe_faults, drop_broken_photos, find_faults
 from datasets.readers import reader_of
 from datasets.transforms import training_views
@@ -55,6 +56,8 @@ class ProductPhotos(pl.LightningDataModule):
             pairs, for the loss `bare_sigmoid`).
         products_per_batch: P, products that meet in a batch, over all processes.
         persons_per_product: K, person photos of each of them.
+        look_alikes: Products of a batch that look alike to the network that the training starts
+            from, which are hard to tell apart; a batch has several such groups. 1: any products.
         labels: Attributes of the manifest that the network learns to tell besides, such as
             `[label]`, or `gender+articleType` for both as one; photos without one are left out.
             See `model.label_weight`.
@@ -84,6 +87,7 @@ class ProductPhotos(pl.LightningDataModule):
         batches: Literal["products", "pairs"] = "products",
         products_per_batch: int = 64,
         persons_per_product: int = 1,
+        look_alikes: int = 1,
         labels: list[str] | None = None,
         alike: list[str] | None = None,
         pairs_per_product: int = 10,
@@ -99,10 +103,11 @@ class ProductPhotos(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         sizes = (products_per_batch, persons_per_product, pairs_per_product, pairs_per_batch)
-        if min(sizes) < 1 or (workers or 0) < 0:
+        if min(*sizes, look_alikes) < 1 or (workers or 0) < 0:
             raise UserError(
-                "products_per_batch, persons_per_product, pairs_per_product and pairs_per_batch "
-                f"must be at least 1, workers at least 0, not {sizes} and {workers}"
+                "products_per_batch, persons_per_product, pairs_per_product, pairs_per_batch and "
+                "look_alikes must be at least 1, workers at least 0, not "
+                f"{(*sizes, look_alikes)} and {workers}"
             )
         shares = (view_strength, view_light or 0.0, view_hue, view_camera, erase, broken_limit)
         if not all(0 <= share <= 1 for share in shares):
@@ -110,15 +115,17 @@ class ProductPhotos(pl.LightningDataModule):
                 "view_strength, view_light, view_hue, view_camera, erase and broken_limit must be "
                 f"from 0 to 1, not {', '.join(map(str, shares))}"
             )
-        if (labels or alike) and batches == "pairs":
-            raise UserError("data.labels and data.alike need data.batches: products")
+        if (labels or alike or look_alikes > 1) and batches == "pairs":
+            raise UserError(
+                "data.labels, data.alike and data.look_alikes need data.batches: products"
+            )
         self.read = reader_of(reader, options or {})
         self.path, self.cache = Path(path), Path(cache)
         self.batches = batches
         self.products_per_batch, self.persons_per_product = products_per_batch, persons_per_product
         self.pairs_per_product, self.pairs_per_batch = pairs_per_product, pairs_per_batch
         self.views = (view_strength, erase, view_light, view_hue, view_camera)
-        self.labels, self.alike = labels or [], alike or []
+        self.labels, self.alike, self.look_alikes = labels or [], alike or [], look_alikes
         self.broken_limit, self.seed = broken_limit, seed
         cores = available_cores()
         self.workers = workers if workers is not None else min(4, cores // 2 if cores > 2 else 0)
@@ -126,6 +133,7 @@ class ProductPhotos(pl.LightningDataModule):
         self.preprocessing = Preprocessing()
         self.frame = pd.DataFrame()
         self.cached = CachedPhotos(np.empty(0, np.uint8), np.empty(0, np.int64), {})
+        self.nearest = np.empty((0, 0), np.int64)  # look-alikes of each training product
 
     def prepare_data(self) -> None:
         """Read, check and cache once per machine, before the processes start."""
@@ -148,12 +156,24 @@ class ProductPhotos(pl.LightningDataModule):
                     f"{self.path}: {len(both)} products of the {split} split have both a product "
                     "and a person photo; the reports compare products and need at least two"
                 )
-        if stage == "fit" and self.labels:
-            assert self.trainer is not None
-            module = self.trainer.lightning_module
-            assert isinstance(module, SiameseModule)
-            classes = classes_of(self.part("train")[0], self.labels)
+        if stage == "fit" and (self.labels or self.look_alikes > 1):
+            self._prepare_training()
+
+    def _prepare_training(self) -> None:
+        """Tell the network its labels, and ask it for look-alikes.
+
+        Weights of a resumed run are loaded later: it finds the look-alikes that it began with.
+        """
+        assert self.trainer is not None
+        module = self.trainer.lightning_module
+        assert isinstance(module, SiameseModule)
+        frame, cached = self.part("train")
+        if self.labels:
+            classes = classes_of(frame, self.labels)
             module.add_label_heads((classes.max(axis=0) + 1).tolist())
+        if self.look_alikes > 1:
+            module.to(self.trainer.strategy.root_device)
+            self.nearest = look_alikes_of(module, cached, self._product_batches(frame))
 
     def _load(self) -> None:
         frame = self.read(self.path)
@@ -213,14 +233,9 @@ class ProductPhotos(pl.LightningDataModule):
             views = training_views(*self.views)
             same = kinds_of(frame, self.alike) if self.alike else product
             dataset = PhotoBatches(cached, same, is_person, views, classes_of(frame, self.labels))
-            sampler = ProductBatches(
-                product,
-                is_person,
-                self.products_per_batch,
-                self.persons_per_product,
-                self.seed,
-                **place,
-            )
+            sampler = self._product_batches(frame)
+            if self.look_alikes > 1:
+                sampler.gather(self.nearest, self.look_alikes)
             workers = self.workers
         return TrainingLoader(
             dataset,
@@ -230,6 +245,11 @@ class ProductPhotos(pl.LightningDataModule):
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # starting workers shall not move the numbers of dropout
         )
+
+    def _product_batches(self, frame: pd.DataFrame) -> ProductBatches:
+        product, is_person = codes(frame)
+        size, persons = self.products_per_batch, self.persons_per_product
+        return ProductBatches(product, is_person, size, persons, self.seed, **self._place())
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All validation photos in order, each once; of several processes each takes its share."""

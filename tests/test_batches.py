@@ -137,6 +137,61 @@ def test_the_shares_of_all_processes_are_the_batch_of_one(world_size: int) -> No
         assert len({len(part.rows) for part in parts}) == 1
 
 
+def neighbours(usable: Integers, count: int) -> Integers:
+    """Each product's next ones, in a circle."""
+    return np.stack([np.roll(usable, -1 - place) for place in range(count)], axis=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    products=st.integers(2, 40),
+    per_batch=st.integers(1, 24),
+    alike=st.integers(2, 9),
+    near=st.integers(1, 12),
+    epoch=st.integers(0, 3),
+)
+def test_gathered_batches_are_full_and_hold_each_product_once(
+    products: int, per_batch: int, alike: int, near: int, epoch: int
+) -> None:
+    product, is_person = shop([1] * products)
+    sampler = ProductBatches(product, is_person, per_batch, 1)
+    sampler.gather(neighbours(sampler.usable, min(near, products - 1)), alike)
+    draws = epoch_of(sampler, epoch)
+    size = min(per_batch, products)
+    for draw in draws:
+        assert set(Counter(product[draw.rows].tolist()).values()) == {2}
+        assert len(draw.rows) == 2 * size
+    assert same_draws(draws, epoch_of(sampler, epoch))
+    assert not size < products or not same_draws(draws, epoch_of(sampler, epoch + 1))
+
+
+def test_groups_are_of_look_alikes_of_their_first() -> None:
+    """Of 240 products 3 groups of 4 meet, and two more that just fill the batch."""
+    product, is_person = shop([2] * 240)
+    sampler = ProductBatches(product, is_person, 14, 1, seed=1)
+    sampler.gather(neighbours(sampler.usable, 20), 4)
+    first: list[int] = []
+    for draw in epoch_of(sampler, 0):
+        groups = (product[draw.rows[::2]] - 100)[:12].reshape(3, 4)
+        ahead = (groups[:, 1:] - groups[:, :1]) % 240
+        # where groups meet, the first of one may be in the other already
+        assert (((ahead >= 1) & (ahead <= 20)).all(axis=1)).sum() >= 2
+        first += groups[:, 0].tolist()
+    assert len(set(first)) > 0.9 * len(first)
+
+
+def test_the_shares_of_gathered_batches_are_the_batch_of_one() -> None:
+    product, is_person = shop([3] * 19)
+
+    def draws(*place: int) -> list[Draw]:
+        sampler = ProductBatches(product, is_person, 8, 2, 5, *place)
+        sampler.gather(neighbours(sampler.usable, 6), 4)
+        return epoch_of(sampler, 1)
+
+    for batch, *parts in zip(draws(), draws(0, 2), draws(1, 2), strict=True):
+        assert np.concatenate([part.rows for part in parts]).tolist() == batch.rows.tolist()
+
+
 def test_batches_that_cannot_be_shared_equally_are_refused() -> None:
     product, is_person = shop([1] * 9)
     with pytest.raises(UserError, match="products_per_batch = 9 cannot be shared by 2"):

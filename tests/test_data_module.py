@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 from collections.abc import Callable
@@ -119,13 +120,17 @@ def trained(data: ProductPhotos, epochs: int = 2) -> pl.Trainer:
     """A small network trained on it without validation."""
     config = EncoderConfig(widths=(8, 16), depth=1, embedding_size=8)
     module = SiameseModule(config, SIZE, warmup=None)
-    trainer = pl.Trainer(
+    trainer = trainer_of(epochs)
+    trainer.fit(module, data)
+    return trainer
+
+
+def trainer_of(epochs: int) -> pl.Trainer:
+    return pl.Trainer(
         accelerator="cpu", max_epochs=epochs, limit_val_batches=0, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         use_distributed_sampler=False,
     )  # fmt: skip
-    trainer.fit(module, data)
-    return trainer
 
 
 def test_labels_reach_the_training_batches_and_the_network_learns_as_many_classes(
@@ -163,11 +168,50 @@ def test_alike_products_count_as_one_in_the_training_batches(
     assert int(batch.is_person.sum()) == 20
 
 
+def test_look_alikes_are_those_of_the_first_weights_in_a_resumed_run_too(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of eight products, by a naive look at a product photo and a person photo of each."""
+    monkeypatch.setattr("datasets.look_alikes.NEAREST", 2)
+    config = EncoderConfig(widths=(8, 16), depth=1, embedding_size=8)
+    kept = tmp_path / "last.ckpt"
+    found = []
+    for resumed in (False, True):
+        torch.manual_seed(3)  # the weights that it starts from
+        module = SiameseModule(config, SIZE, learning_rate=0.1, warmup=None)
+        first = copy.deepcopy(module)
+        data = data_of(rendered, tmp_path, look_alikes=2)
+        trainer = trainer_of(epochs=3 if resumed else 2)
+        trainer.fit(module, data, ckpt_path=kept if resumed else None)
+        trainer.save_checkpoint(kept)
+        found.append(data.nearest)
+        frame, cached = data.part("train")
+        for network, same in ((first, True), (module, False)):
+            means = []
+            for _, rows in frame.groupby("product_id"):
+                chosen = [rows.index[rows["role"] == role][0] for role in ("product", "person")]
+                pixels = torch.from_numpy(cached.pixels[cached.slot[chosen]])
+                means.append(network.embed(pixels).mean(dim=0))
+            cosines = torch.nn.functional.cosine_similarity(
+                torch.stack(means)[:, None], torch.stack(means)[None], dim=2
+            )
+            order = (cosines - 9 * torch.eye(8)).argsort(dim=1, descending=True)[:, :2]
+            assert np.array_equal(order.numpy(), data.nearest) == same
+        (batch, _) = cast(Any, trainer.train_dataloader)
+        pairs = batch.product[~batch.is_person].view(2, 2).tolist()
+        assert all(other in data.nearest[one] for one, other in pairs)
+    assert np.array_equal(*found)
+
+
 def test_labels_need_batches_of_products(rendered: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.alike need data\.batches: products"):
+    with pytest.raises(UserError, match=r"look_alikes need data\.batches: products"):
         data_of(rendered, tmp_path, labels=["role"], batches="pairs")
-    with pytest.raises(UserError, match=r"data\.alike need data\.batches: products"):
+    with pytest.raises(UserError, match=r"look_alikes need data\.batches: products"):
         data_of(rendered, tmp_path, alike=["role"], batches="pairs")
+    with pytest.raises(UserError, match=r"data\.look_alikes need data\.batches: products"):
+        data_of(rendered, tmp_path, look_alikes=2, batches="pairs")
+    with pytest.raises(UserError, match=r"look_alikes must be at least 1, .* \(64, 1, 10, 32, 0\)"):
+        ProductPhotos(look_alikes=0)
 
 
 def test_drawn_pairs_come_without_views(rendered: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from datasets import joint_training
 from datasets.cache import cache_photos
-from datasets.joint_training import LookAlikes, Seen, look, nearest_of, train
+from datasets.joint_training import LookAlikes, Seen, look, train
+from datasets.look_alikes import nearest_of
 from datasets.manifest import write_manifest
 from datasets.readers import reader_of
 from siamese.checkpoint import Checkpoint, load_checkpoint
