@@ -200,7 +200,7 @@ def test_look_alikes_are_those_of_the_first_weights_in_a_resumed_run_too(
         (batch, _) = cast(Any, trainer.train_dataloader)
         pairs = batch.product[~batch.is_person].view(2, 2).tolist()
         assert all(other in data.nearest[one] for one, other in pairs)
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
 
 
 def test_labels_need_batches_of_products(rendered: Path, tmp_path: Path) -> None:
