@@ -30,6 +30,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 # Beside busy neighbours, spinning OpenMP threads make one photo cost 500 ms instead of 6.
@@ -186,8 +187,8 @@ def calibrate(arguments: Namespace) -> None:
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
     training = manifest[(manifest["split"] == "train") & (manifest["role"] == "product")]
     photos = listed_in_manifest(training) if len(training) else []
-    checkpoint = encoder_of(arguments, photos)
-    checkpoint.second_look = arguments.second_look
+    looks = {"second_look": arguments.second_look, "cut_out": arguments.cut_out}
+    checkpoint = replace(encoder_of(arguments, photos), **looks)
     calibrate(checkpoint, manifest, arguments.split, arguments.max_broken)
     checkpoint.to("cpu").save(arguments.out)
     print(f"saved {arguments.out}: {checkpoint.embedding_size} numbers per photo")

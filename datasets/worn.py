@@ -27,9 +27,10 @@ import torch
 from datasets.composed import key_of
 from datasets.composed_photos import Top, bent, product_photo
 from datasets.composed_sources import kinds_of
-from datasets.cutouts import Cutout, largest_parts, not_white
+from datasets.cutouts import Cutout
 from datasets.drawing import as_jpeg, run_tasks, write_atomically
 from datasets.manifest import BOX, ManifestError, make_manifest, write_manifest
+from siamese.cut_out import largest_parts, not_white
 from siamese.errors import UserError
 from siamese.isolation import Garment, Isolation
 from siamese.isolation_file import load_isolation

@@ -50,6 +50,8 @@ class Checkpoint:
         trained_on: Label of the data, for people.
         second_look: Whether photos of people without a box are looked at twice, see
             `siamese.second_look`; products' embeddings do not depend on it.
+        cut_out: Whether garments of product photos without a box are cut out of their background
+            before they are embedded, see `siamese.cut_out`.
         adaptation: To a shop's photos; None: as it was trained.
         adapted_calibration: What cosines mean once the encoder is adapted; None if unknown.
     """
@@ -59,6 +61,7 @@ class Checkpoint:
     calibration: Calibration
     trained_on: str
     second_look: bool = False
+    cut_out: bool = False
     adaptation: Adaptation | None = None
     adapted_calibration: Calibration | None = None
 
@@ -152,10 +155,23 @@ class Checkpoint:
         parts = [torch.empty(0, self.embedding_size)]
         for start in range(0, len(photos), batch):
             here = boxes[start : start + batch]
-            chosen = zip(photos[start : start + batch], here, strict=True)
-            pixels = np.stack([self.preprocessing.read(photo, box) for photo, box in chosen])
-            parts.append(self.embed_pixels(pixels, roles_of([people] * len(here), here)))
+            roles = roles_of([people] * len(here), here)
+            chosen = zip(photos[start : start + batch], here, roles, strict=True)
+            pixels = np.stack([self.read(*each) for each in chosen])
+            parts.append(self.embed_pixels(pixels, roles))
         return torch.cat(parts)
+
+    def read(self, photo: PhotoSource, box: Box | None, role: Role) -> np.ndarray:
+        """A photo as `embed_pixels` takes it, uint8 (H, W, 3).
+
+        Raises:
+            PhotoError: It cannot be used.
+        """
+        return self.preprocessing.read(photo, box, self.cuts_out(role))
+
+    def cuts_out(self, role: Role) -> bool:
+        """Whether photos that show this, and have no box, lose their background."""
+        return self.cut_out and role is Role.PRODUCT
 
     def save(self, path: str | Path) -> None:
         """Write the checkpoint whole or not at all.
@@ -190,7 +206,8 @@ class Checkpoint:
         for part in encoder.get("parts", ()):
             if part["weight"] == 1:
                 del part["weight"]  # likewise
-        return {"encoder": encoder, "preprocessing": asdict(self.preprocessing)}
+        recipe = {"encoder": encoder, "preprocessing": asdict(self.preprocessing)}
+        return recipe | ({"cut_out": True} if self.cut_out else {})
 
 
 def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
@@ -248,6 +265,7 @@ def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> 
         Calibration(**card["calibration"]),
         str(card["trained_on"]),
         bool(card.get("second_look", False)),
+        bool(card.get("cut_out", False)),
         Adaptation(**{name: each.cpu() for name, each in adapted.items()}) if adapted else None,
         None if later is None else Calibration(**later),
     )

@@ -62,7 +62,9 @@ def embed_all(
     parts = [torch.empty(0, checkpoint.embedding_size)]
     usable: list[int] = []
     broken: dict[int, PhotoError] = {}
-    for start, decoded in decoded_batches(checkpoint.preprocessing, photos, boxes, batch, threads):
+    cut_out = [checkpoint.cuts_out(role) for role in roles]
+    reading = checkpoint.preprocessing, photos, boxes, batch, threads, cut_out
+    for start, decoded in decoded_batches(*reading):
         pixels = {}
         for place, result in enumerate(decoded, start):
             if isinstance(result, PhotoError):
@@ -84,16 +86,18 @@ def decoded_batches(
     boxes: Sequence[Box | None] | None = None,
     batch: int = 64,
     threads: int = 2,
+    cut_out: Sequence[bool] | None = None,
 ) -> Iterator[tuple[int, list[Decoded]]]:
     """Batches with the place of their first photo; pixels are uint8 (H, W, 3).
 
-    A photo that cannot be used is its error. Arguments are those of `embed_all`.
+    A photo that cannot be used is its error. Arguments are those of `embed_all`, and for each photo
+    whether it is read without its background.
     """
-    parts = boxes or [None] * len(photos)
+    parts = list(zip(boxes or [None] * len(photos), cut_out or [False] * len(photos), strict=True))
 
-    def decode(photo: PhotoSource, box: Box | None) -> Decoded:
+    def decode(photo: PhotoSource, part: tuple[Box | None, bool]) -> Decoded:
         try:
-            return preprocessing.read(photo, box)
+            return preprocessing.read(photo, *part)
         except PhotoError as error:
             return error
 

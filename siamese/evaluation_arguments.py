@@ -46,6 +46,11 @@ def add_evaluation(
         action="store_true",
         help="photos of people without a box: the mean of the whole and of where its garment is",
     )
+    calibrate.add_argument(
+        "--cut-out",
+        action="store_true",
+        help="product photos without a box: the garment alone, its background painted white",
+    )
     calibrate.add_argument("--out", required=True, help="model.safetensors to write")
     calibrate.add_argument("--device", help="cpu, cuda, …")
     calibrate.set_defaults(tolerance=None)

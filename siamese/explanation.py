@@ -19,7 +19,7 @@ from PIL import Image
 
 from siamese.checkpoint import Checkpoint
 from siamese.local_embedding import local_embeddings
-from siamese.photos import PhotoError, PhotoSource, open_photo
+from siamese.photos import PhotoError, PhotoSource
 from siamese.preprocessing import Box, Placement, Preprocessing
 from siamese.roles import Role, roles_of
 
@@ -118,10 +118,11 @@ def explain(
         PhotoError: The query cannot be used.
     """
     boxes = product_boxes or [None] * len(products)
-    seen = {-1: _seen(checkpoint.preprocessing, query, query_box)}
+    seen = {-1: _seen(checkpoint.preprocessing, query, query_box, cut_out=False)}
+    cut_out = checkpoint.cuts_out(Role.PRODUCT)
     for place, (product, box) in enumerate(zip(products, boxes, strict=True)):
         with suppress(PhotoError):
-            seen[place] = _seen(checkpoint.preprocessing, product, box)
+            seen[place] = _seen(checkpoint.preprocessing, product, box, cut_out)
     photos = list(seen.values())
     roles = roles_of([True], [query_box]) + [Role.PRODUCT] * (len(photos) - 1)
     local = local_embeddings(checkpoint, np.stack([photo.pixels for photo in photos]), roles)
@@ -217,10 +218,11 @@ def _around(position: Position) -> tuple[slice, slice]:
     )
 
 
-def _seen(preprocessing: Preprocessing, source: PhotoSource, box: Box | None) -> _Seen:
+def _seen(
+    preprocessing: Preprocessing, source: PhotoSource, box: Box | None, cut_out: bool
+) -> _Seen:
     """Open a photo as `Preprocessing.read` does, so that it is embedded as in a search."""
-    at_least = None if box is not None else (preprocessing.height, preprocessing.width)
-    photo = open_photo(source, at_least=at_least)
+    photo, box = preprocessing.opened(source, box, cut_out)
     placement = preprocessing.placement(*photo.size, box)
     return _Seen(*photo.size, placement, preprocessing.shrink(photo, box))
 
