@@ -18,7 +18,8 @@ Pixels = npt.NDArray[np.uint8]
 SIDE = 256  # longest side of what is cut out, pixels
 CUTTING_SIDE = 160  # of the copy that is segmented: finer ones take longer and gain nothing
 PLAIN = 249  # a channel below this is no shop's white background
-PLAIN_SHARE = 0.75  # of the border, from which a background counts as plain
+LIGHT, EVEN = 200, 6  # least channel of a studio's background, and by how much it may differ
+PLAIN_SHARE = 0.75  # of the border, from which a background counts as plain or even
 SMALLEST, LARGEST = 0.08, 0.85  # shares of the photo that a garment may fill
 SOLID = 0.45  # least share of its convex hull that it fills; torn masks fill less
 MARGIN = 0.05  # of the garment's sides, left around it
@@ -32,11 +33,11 @@ def without_background(photo: Image.Image) -> tuple[Image.Image, Box] | None:
 
     Returns:
         The photo, its longest side at most 256 pixels, and in its pixels the box with a little
-        white around. None where there is nothing to do or to see: on a shop's white background,
-        and where what was found does not look like a garment.
+        white around. None where there is nothing to do or to see: before a studio's light and even
+        background, and where what was found does not look like a garment.
     """
     pixels = at_most(np.asarray(photo), SIDE)
-    if is_plain(pixels):
+    if is_studio(pixels):
         return None
     mask = garment_mask(pixels)
     if mask is None:
@@ -81,8 +82,20 @@ def resized(photo: Pixels, scale: float) -> Pixels:
 
 def is_plain(photo: Pixels) -> bool:
     """Whether the background is a shop's white."""
-    border = np.concatenate([photo[0], photo[-1], photo[:, 0], photo[:, -1]])
-    return bool((border.min(axis=1) >= PLAIN).mean() >= PLAIN_SHARE)
+    return bool((_border(photo).min(axis=1) >= PLAIN).mean() >= PLAIN_SHARE)
+
+
+def is_studio(photo: Pixels) -> bool:
+    """Whether the background is light and of one colour, as encoders see it in training."""
+    border = _border(photo).astype(np.int16)
+    middle = np.median(border, axis=0)
+    even = (np.abs(border - middle).max(axis=1) <= EVEN).mean() >= PLAIN_SHARE
+    return bool(even and middle.min() >= LIGHT)
+
+
+def _border(photo: Pixels) -> Pixels:
+    """Its outermost pixels, uint8 (any, 3)."""
+    return np.concatenate([photo[0], photo[-1], photo[:, 0], photo[:, -1]])
 
 
 def not_white(photo: Pixels) -> Pixels:

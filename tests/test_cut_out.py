@@ -69,11 +69,18 @@ def test_the_garment_is_left_on_white(scale: float) -> None:
     assert box == pytest.approx(expected, abs=3)
 
 
-def test_a_shops_white_background_is_left_as_it_is() -> None:
+@pytest.mark.parametrize(("level", "noise", "left"), [
+    (255, 0, True), (235, 2, True), (235, 20, False), (150, 2, False),
+])  # fmt: skip
+def test_a_studios_light_and_even_background_is_left_as_it_is(
+    level: int, noise: float, left: bool
+) -> None:
     photo, mask = at_home()
     pixels = np.asarray(photo).copy()
-    pixels[~mask] = 255
-    assert without_background(Image.fromarray(pixels)) is None
+    random = np.random.default_rng(1)
+    behind = level + noise * random.uniform(-1, 1, (*mask.shape, 1))
+    pixels[~mask] = np.broadcast_to(behind, pixels.shape)[~mask].astype(np.uint8)
+    assert (without_background(Image.fromarray(pixels)) is None) == left
     assert garment_mask(pixels) is not None  # it could be seen, there is just nothing to paint
 
 
