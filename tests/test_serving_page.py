@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -288,6 +289,40 @@ def test_a_range_of_prices_and_a_way_back_to_the_products_on_a_phone(visit: Visi
     page.click("text=Show 8 products")
     assert not page.is_visible("#facets")
     assert page.evaluate("document.activeElement.id") == "results"
+
+
+@pytest.mark.parametrize("left_before", [True, False])
+def test_what_is_typed_while_the_filters_load_is_kept(visit: Visit, left_before: bool) -> None:
+    """The second end of a range, left before the counts of the first one are there, or after."""
+    page = visit().page
+    page.wait_for_selector(".card")
+    ends = {"name": "price", "values": [], "lowest": 0.5, "highest": 7.5}
+    kind = {"name": "kind", "values": [{"value": "hat", "count": 8}]}
+    facets = {"total": 8, "facets": [kind, ends, {**ends, "name": "weight"}]}
+    page.route("**/v1/facets*", lambda route: route.fulfill(json=facets))
+    page.reload()
+    page.wait_for_selector("[aria-label='Price, to']")
+    page.unroute("**/v1/facets*")
+    held: list[Any] = []
+    page.route("**/v1/facets*", lambda route: held.append(route))
+    page.fill("[aria-label='Price, from']", "2")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("#chosen >> text=Price: 2 to …")
+    page.locator("[aria-label='Price, to']").press_sequentially("4.5")
+    if left_before:
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#chosen >> text=Price: 2 to 4.5")
+    assert len(held) == 1 + left_before
+    for route in held:
+        route.fulfill(json=facets)
+    if not left_before:
+        page.wait_for_selector("#show-found >> text=Show 8 products", state="attached")
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.activeElement.ariaLabel") == "Price, to"
+        page.keyboard.press("Tab")
+    page.wait_for_selector("#chosen >> text=Price: 2 to 4.5")
+    names = page.locator("#facets legend").all_inner_texts()
+    assert [name.lower() for name in names] == ["kind", "price", "weight"]
 
 
 def test_what_goes_with_a_product_is_shown(visit: Visit, shop: Path, address: str) -> None:

@@ -5,26 +5,40 @@ import { $, make, picture, readable, shown, titled } from "./common.js";
 const FEW = 7; // values that are shown before one asks for all
 const opened = new Set(); // columns whose values are all shown
 
-// Draws the filters; `change(filters)` is called with new ones.
-export function drawFacets(facets, filters, change) {
-  const focused = document.activeElement?.dataset?.key;
-  $("facets").replaceChildren(...facets.map((facet) =>
-    (facet.values.length ? values(facet, filters, change) : range(facet, filters, change))));
-  if (focused) document.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
-  const count = Object.keys(filters).length;
+// Draws the filters; `current()` are those of now, and `change(filters)` is called with new ones.
+export function drawFacets(facets, current, change) {
+  const focused = document.activeElement;
+  // What is being typed stays: its column is not drawn anew.
+  const typing = focused?.type === "number" ? focused.closest("#facets > fieldset") : null;
+  const sets = facets.map((facet) => {
+    if (typing && typing.dataset.column === facet.name) return typing;
+    return facet.values.length ? values(facet, current, change) : range(facet, current, change);
+  });
+  const place = sets.indexOf(typing);
+  if (place < 0) {
+    $("facets").replaceChildren(...sets);
+    const key = focused?.dataset?.key;
+    if (key) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+  } else {
+    for (const set of [...$("facets").children]) if (set !== typing) set.remove();
+    typing.before(...sets.slice(0, place));
+    typing.after(...sets.slice(place + 1));
+  }
+  const count = Object.keys(current()).length;
   $("filter-count").hidden = count === 0;
   $("filter-count").textContent = String(count);
 }
 
-function values(facet, filters, change) {
-  const wanted = Array.isArray(filters[facet.name]) ? filters[facet.name] : [];
+function values(facet, current, change) {
+  const chosen = () => (Array.isArray(current()[facet.name]) ? current()[facet.name] : []);
+  const wanted = chosen();
   const all = opened.has(facet.name);
   const list = facet.values.filter((each, place) => all || place < FEW || wanted.includes(each.value));
   const set = make("fieldset", {}, make("legend", { text: titled(facet.name) }));
   for (const { value, count } of list) {
     const toggle = (event) => {
-      const rest = wanted.filter((each) => each !== value);
-      change(withColumn(filters, facet.name, event.target.checked ? [...rest, value] : rest));
+      const rest = chosen().filter((each) => each !== value);
+      change(withColumn(current(), facet.name, event.target.checked ? [...rest, value] : rest));
     };
     const box = make("input", { type: "checkbox", checked: wanted.includes(value), onchange: toggle, "data-key": `${facet.name}=${value}` });
     set.append(make("label", { class: "value" }, box, make("span", { text: shown(facet.name, value) }),
@@ -32,23 +46,23 @@ function values(facet, filters, change) {
   }
   if (facet.values.length > FEW) {
     const flip = () => { if (all) opened.delete(facet.name); else opened.add(facet.name); drawAgain(); };
-    const drawAgain = () => set.replaceWith(values(facet, filters, change));
+    const drawAgain = () => set.replaceWith(values(facet, current, change));
     set.append(make("button", { type: "button", class: "plain", text: all ? "Show fewer" : `Show all ${facet.values.length}`, "aria-label": `${all ? "Show fewer" : "Show all"} values of ${readable(facet.name)}`, onclick: flip }));
   }
   return set;
 }
 
-function range(facet, filters, change) {
-  const wanted = filters[facet.name] ?? {};
+function range(facet, current, change) {
+  const wanted = current()[facet.name] ?? {};
   const end = (key, bound, label) => {
     const set = (event) => {
-      const next = { ...wanted };
+      const next = { ...current()[facet.name] };
       if (event.target.value === "") delete next[key]; else next[key] = Number(event.target.value);
-      change(withColumn(filters, facet.name, Object.keys(next).length ? next : []));
+      change(withColumn(current(), facet.name, Object.keys(next).length ? next : []));
     };
     return make("input", { type: "number", step: "any", placeholder: String(bound), value: wanted[key] ?? null, "aria-label": `${titled(facet.name)}, ${label}`, onchange: set, "data-key": `${facet.name}.${key}` });
   };
-  return make("fieldset", {}, make("legend", { text: titled(facet.name) }),
+  return make("fieldset", { "data-column": facet.name }, make("legend", { text: titled(facet.name) }),
     make("div", { class: "range" }, end("lowest", facet.lowest, "from"), make("span", { text: "to" }), end("highest", facet.highest, "to")));
 }
 

@@ -153,7 +153,7 @@ async function drawFilters() {
     const wanted = JSON.stringify(state.filters);
     const { facets, total } = await ask(`/v1/facets?filters=${encodeURIComponent(wanted)}`);
     if (wanted !== JSON.stringify(state.filters)) return; // others were chosen meanwhile
-    drawFacets(facets, state.filters, filter);
+    drawFacets(facets, () => state.filters, filter);
     $("filters").hidden = !facets.length;
     $("show-found").textContent = `Show ${total.toLocaleString("en")} products`;
   } catch { /* the products' own request tells what is wrong */ }
