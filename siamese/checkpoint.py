@@ -24,6 +24,7 @@ from siamese.adaptation import Adaptation
 from siamese.encoder import Encoder, config_from
 from siamese.errors import UserError
 from siamese.files import read_tensors, write_tensors
+from siamese.looks import Look, looks_at
 from siamese.pair_score import Calibration
 from siamese.photos import PhotoSource
 from siamese.preprocessing import Box, Preprocessing, preprocessing_from
@@ -50,8 +51,8 @@ class Checkpoint:
         trained_on: Label of the data, for people.
         second_look: Whether photos of people without a box are looked at twice, see
             `siamese.second_look`; products' embeddings do not depend on it.
-        cut_out: Whether garments of product photos without a box are cut out of their background
-            before they are embedded, see `siamese.cut_out`.
+        cut_out: Whether product photos without a box are looked at twice, too: as they are, and
+            at the garment cut out of its background, see `siamese.looks`.
         adaptation: To a shop's photos; None: as it was trained.
         adapted_calibration: What cosines mean once the encoder is adapted; None if unknown.
     """
@@ -92,7 +93,10 @@ class Checkpoint:
 
     @torch.inference_mode()
     def embed_pixels(
-        self, pixels: np.ndarray | Tensor, roles: Sequence[Role] | None = None
+        self,
+        pixels: np.ndarray | Tensor,
+        roles: Sequence[Role] | None = None,
+        looks: Sequence[int] | None = None,
     ) -> Tensor:
         """Preprocessed photos → unit embeddings, float32 (B, D), on the CPU.
 
@@ -100,10 +104,18 @@ class Checkpoint:
 
         Args:
             pixels: 0 to 255, uint8 (B, H, W, 3); float32 of photos made of others.
-            roles: What each shows; None: products.
+            roles: What each photo shows; None: products.
+            looks: How many of the pixels, one after the other, are looks at each photo, whose
+                embedding is their normalised mean; None: one each.
         """
-        tensor, roles = torch.as_tensor(pixels), roles or [Role.PRODUCT] * len(pixels)
-        embedding = self._looked_at(tensor, roles)
+        tensor, looks = torch.as_tensor(pixels), looks or [1] * len(pixels)
+        roles = roles or [Role.PRODUCT] * len(looks)
+        of_looks = [role for role, count in zip(roles, looks, strict=True) for _ in range(count)]
+        embedding = self._looked_at(tensor, of_looks)
+        if len(roles) < len(embedding):
+            photo = torch.arange(len(looks)).repeat_interleave(torch.tensor(looks))
+            total = torch.zeros(len(looks), self.embedding_size).index_add(0, photo, embedding)
+            embedding = functional.normalize(total, dim=1)
         return embedding if self.adaptation is None else self.adaptation(embedding, roles)
 
     def _looked_at(self, pixels: Tensor, roles: Sequence[Role]) -> Tensor:
@@ -157,21 +169,22 @@ class Checkpoint:
             here = boxes[start : start + batch]
             roles = roles_of([people] * len(here), here)
             chosen = zip(photos[start : start + batch], here, roles, strict=True)
-            pixels = np.stack([self.read(*each) for each in chosen])
-            parts.append(self.embed_pixels(pixels, roles))
+            seen = [self.read(*each) for each in chosen]
+            parts.append(self.embed_pixels(np.concatenate(seen), roles, list(map(len, seen))))
         return torch.cat(parts)
 
     def read(self, photo: PhotoSource, box: Box | None, role: Role) -> np.ndarray:
-        """A photo as `embed_pixels` takes it, uint8 (H, W, 3).
+        """The looks at a photo as `embed_pixels` takes them, uint8 (1 or 2, H, W, 3).
 
         Raises:
             PhotoError: It cannot be used.
         """
-        return self.preprocessing.read(photo, box, self.cuts_out(role))
+        return np.stack([look.pixels for look in self.looks_at(photo, box, role)])
 
-    def cuts_out(self, role: Role) -> bool:
-        """Whether photos that show this, and have no box, lose their background."""
-        return self.cut_out and role is Role.PRODUCT
+    def looks_at(self, photo: PhotoSource, box: Box | None, role: Role) -> list[Look]:
+        """The same, with where in the photo each of them looks."""
+        twice = self.cut_out and role is Role.PRODUCT
+        return looks_at(self.preprocessing, photo, box, twice)
 
     def save(self, path: str | Path) -> None:
         """Write the checkpoint whole or not at all.
@@ -207,7 +220,7 @@ class Checkpoint:
             if part["weight"] == 1:
                 del part["weight"]  # likewise
         recipe = {"encoder": encoder, "preprocessing": asdict(self.preprocessing)}
-        return recipe | ({"cut_out": True} if self.cut_out else {})
+        return recipe | ({"cut_out": "second look"} if self.cut_out else {})
 
 
 def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:

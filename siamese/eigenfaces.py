@@ -142,7 +142,12 @@ def calibration_of(network: Eigenfaces, tolerance: float) -> Calibration:
 
 def _batches(photos: Sequence[PhotoSource], boxes: Sequence[Box | None] | None) -> Iterator[Values]:
     """Pixels in [0, 1] of batches of photos, float32 (at most BATCH, F)."""
-    for _, decoded in decoded_batches(PIXELS, photos, boxes, BATCH):
+    parts = boxes or [None] * len(photos)
+
+    def read(place: int) -> np.ndarray:
+        return PIXELS.read(photos[place], parts[place])
+
+    for _, decoded in decoded_batches(read, len(photos), BATCH):
         pixels = [photo for photo in decoded if not isinstance(photo, PhotoError)]
         if pixels:
             flat = np.stack(pixels).transpose(0, 3, 1, 2).reshape(len(pixels), -1)

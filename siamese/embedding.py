@@ -16,7 +16,7 @@ from torch import Tensor
 
 from siamese.checkpoint import Checkpoint
 from siamese.photos import PhotoError, PhotoSource
-from siamese.preprocessing import Box, Preprocessing
+from siamese.preprocessing import Box
 from siamese.roles import roles_of
 
 BATCHES_AHEAD = 3  # decoded or being decoded; bounds the memory
@@ -62,50 +62,49 @@ def embed_all(
     parts = [torch.empty(0, checkpoint.embedding_size)]
     usable: list[int] = []
     broken: dict[int, PhotoError] = {}
-    cut_out = [checkpoint.cuts_out(role) for role in roles]
-    reading = checkpoint.preprocessing, photos, boxes, batch, threads, cut_out
-    for start, decoded in decoded_batches(*reading):
-        pixels = {}
+
+    def read(place: int) -> np.ndarray:
+        return checkpoint.read(photos[place], None if boxes is None else boxes[place], roles[place])
+
+    for start, decoded in decoded_batches(read, len(photos), batch, threads):
+        seen = {}
         for place, result in enumerate(decoded, start):
             if isinstance(result, PhotoError):
                 broken[place] = result
             else:
-                pixels[place] = result
-        usable += pixels
-        if pixels:
-            shown = [roles[place] for place in pixels]
-            parts.append(checkpoint.embed_pixels(np.stack(list(pixels.values())), shown))
+                seen[place] = result
+        usable += seen
+        if seen:
+            shown, looks = [roles[place] for place in seen], [len(each) for each in seen.values()]
+            pixels = np.concatenate(list(seen.values()))
+            parts.append(checkpoint.embed_pixels(pixels, shown, looks))
         if progress is not None:
             progress(len(decoded))
     return EmbeddedPhotos(torch.cat(parts), usable, broken)
 
 
 def decoded_batches(
-    preprocessing: Preprocessing,
-    photos: Sequence[PhotoSource],
-    boxes: Sequence[Box | None] | None = None,
-    batch: int = 64,
-    threads: int = 2,
-    cut_out: Sequence[bool] | None = None,
+    read: Callable[[int], np.ndarray], count: int, batch: int = 64, threads: int = 2
 ) -> Iterator[tuple[int, list[Decoded]]]:
-    """Batches with the place of their first photo; pixels are uint8 (H, W, 3).
+    """Batches of what photos were read to, each with the place of its first photo.
 
-    A photo that cannot be used is its error. Arguments are those of `embed_all`, and for each photo
-    whether it is read without its background.
+    Args:
+        read: Place of a photo → its pixels; where it raises `PhotoError`, that is the outcome.
+        count: Of photos.
+        batch, threads: As of `embed_all`.
     """
-    parts = list(zip(boxes or [None] * len(photos), cut_out or [False] * len(photos), strict=True))
 
-    def decode(photo: PhotoSource, part: tuple[Box | None, bool]) -> Decoded:
+    def decode(place: int) -> Decoded:
         try:
-            return preprocessing.read(photo, *part)
+            return read(place)
         except PhotoError as error:
             return error
 
     waiting: deque[tuple[int, list[Future[Decoded]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(photos), batch):
-            chosen = zip(photos[start : start + batch], parts[start : start + batch], strict=True)
-            waiting.append((start, [pool.submit(decode, *each) for each in chosen]))
+        for start in range(0, count, batch):
+            places = range(start, min(start + batch, count))
+            waiting.append((start, [pool.submit(decode, place) for place in places]))
             if len(waiting) == BATCHES_AHEAD:
                 first, results = waiting.popleft()
                 yield first, [result.result() for result in results]

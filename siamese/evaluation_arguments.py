@@ -49,7 +49,7 @@ def add_evaluation(
     calibrate.add_argument(
         "--cut-out",
         action="store_true",
-        help="product photos without a box: the garment alone, its background painted white",
+        help="product photos without a box: the mean of the whole and of the garment cut out",
     )
     calibrate.add_argument("--out", required=True, help="model.safetensors to write")
     calibrate.add_argument("--device", help="cpu, cuda, …")

@@ -18,9 +18,10 @@ import numpy as np
 from PIL import Image
 
 from siamese.checkpoint import Checkpoint
-from siamese.local_embedding import local_embeddings
+from siamese.local_embedding import SecondLook, local_embeddings
+from siamese.looks import Look, place_in
 from siamese.photos import PhotoError, PhotoSource
-from siamese.preprocessing import Box, Placement, Preprocessing
+from siamese.preprocessing import Box
 from siamese.roles import Role, roles_of
 
 HEAT = 96  # values along the longer side of a heat map
@@ -88,16 +89,6 @@ class Explanation:
     exact: bool
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A photo of width x height pixels as the encoder sees it: where in its input, and that."""
-
-    width: int
-    height: int
-    placement: Placement
-    pixels: np.ndarray
-
-
 def explain(
     checkpoint: Checkpoint,
     query: PhotoSource,
@@ -118,14 +109,19 @@ def explain(
         PhotoError: The query cannot be used.
     """
     boxes = product_boxes or [None] * len(products)
-    seen = {-1: _seen(checkpoint.preprocessing, query, query_box, cut_out=False)}
-    cut_out = checkpoint.cuts_out(Role.PRODUCT)
+    roles = roles_of([True], [query_box]) + [Role.PRODUCT] * len(products)
+    seen = {-1: checkpoint.looks_at(query, query_box, roles[0])}
     for place, (product, box) in enumerate(zip(products, boxes, strict=True)):
         with suppress(PhotoError):
-            seen[place] = _seen(checkpoint.preprocessing, product, box, cut_out)
-    photos = list(seen.values())
-    roles = roles_of([True], [query_box]) + [Role.PRODUCT] * (len(photos) - 1)
-    local = local_embeddings(checkpoint, np.stack([photo.pixels for photo in photos]), roles)
+            seen[place] = checkpoint.looks_at(product, box, Role.PRODUCT)
+    photos = [first for first, *_ in seen.values()]
+    again = {
+        row: SecondLook(second.pixels, place_in(first, second))
+        for row, (first, *others) in enumerate(seen.values())
+        for second in others
+    }
+    pixels = np.stack([photo.pixels for photo in photos])
+    local = local_embeddings(checkpoint, pixels, roles[: len(photos)], again)
     parts, whole = local.parts, local.whole
     of_query = (parts[0] @ whole[1:].T).sum(dim=2) / max(len(whole) - 1, 1)
     contributions = [of_query.numpy(), *(parts[1:] @ whole[0]).numpy()]
@@ -218,16 +214,7 @@ def _around(position: Position) -> tuple[slice, slice]:
     )
 
 
-def _seen(
-    preprocessing: Preprocessing, source: PhotoSource, box: Box | None, cut_out: bool
-) -> _Seen:
-    """Open a photo as `Preprocessing.read` does, so that it is embedded as in a search."""
-    photo, box = preprocessing.opened(source, box, cut_out)
-    placement = preprocessing.placement(*photo.size, box)
-    return _Seen(*photo.size, placement, preprocessing.shrink(photo, box))
-
-
-def _shown(photo: _Seen, rows: int, columns: int) -> np.ndarray:
+def _shown(photo: Look, rows: int, columns: int) -> np.ndarray:
     """Which positions have their centre on the photo and not on the padding, bool (h, w)."""
     height, width = photo.pixels.shape[:2]
     x1, y1, x2, y2 = photo.placement.target
@@ -236,7 +223,7 @@ def _shown(photo: _Seen, rows: int, columns: int) -> np.ndarray:
     return ((y1 <= y) & (y < y2))[:, None] & ((x1 <= x) & (x < x2))
 
 
-def _overlay(photo: _Seen, contributions: np.ndarray, positions: Mapping[int, Position]) -> Overlay:
+def _overlay(photo: Look, contributions: np.ndarray, positions: Mapping[int, Position]) -> Overlay:
     """Contributions and positions of the input, (h, w), as places of the photo."""
     rows, columns = contributions.shape
     regions = [_region(photo, number, *place, rows, columns) for number, place in positions.items()]
@@ -245,7 +232,7 @@ def _overlay(photo: _Seen, contributions: np.ndarray, positions: Mapping[int, Po
     return Overlay(_heat(photo, contributions), contributions, tuple(regions), part)
 
 
-def _region(photo: _Seen, number: int, row: int, column: int, rows: int, columns: int) -> Region:
+def _region(photo: Look, number: int, row: int, column: int, rows: int, columns: int) -> Region:
     """The place in the photo of one of h x w positions."""
     height, width = photo.pixels.shape[:2]
     (x1, y1, x2, y2), (left, top, right, bottom) = photo.placement.part, photo.placement.target
@@ -256,7 +243,7 @@ def _region(photo: _Seen, number: int, row: int, column: int, rows: int, columns
     return Region(number, x / photo.width, y / photo.height, radius / photo.width)
 
 
-def _heat(photo: _Seen, contributions: np.ndarray) -> np.ndarray:
+def _heat(photo: Look, contributions: np.ndarray) -> np.ndarray:
     """Positive contributions, (h, w), as a smooth map of the whole photo in [0, 1]."""
     scale = HEAT / max(photo.width, photo.height)
     heat = np.zeros((max(1, round(photo.height * scale)), max(1, round(photo.width * scale))))

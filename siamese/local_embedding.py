@@ -9,9 +9,10 @@ Shapes: B photos, H height, W width, h x w positions, D embedding size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -20,12 +21,14 @@ from torch import Tensor
 from siamese.adaptation import Adaptation
 from siamese.checkpoint import Checkpoint
 from siamese.parts import of_unit_sum, parts_of
+from siamese.preprocessing import Box
 from siamese.roles import Role
 from siamese.second_look import back_in_place, closer, focus_of
 
 PATCHES = 8  # hidden in turn along the longer side of a photo
 HIDING = (0, 255)  # black and white: one of them at least differs from any garment
 BATCH = 64  # photos with a hidden patch per forward pass
+NONE: Mapping[int, SecondLook] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,25 @@ class LocalEmbeddings:
     exact: bool
 
 
+@dataclass(frozen=True)
+class SecondLook:
+    """At part of a photo, whose embedding is the mean of both looks.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        box: Where they lie in the first look, see `siamese.looks.place_in`.
+    """
+
+    pixels: np.ndarray
+    box: Box
+
+
 @torch.inference_mode()
 def local_embeddings(
-    checkpoint: Checkpoint, pixels: np.ndarray, roles: Sequence[Role] | None = None
+    checkpoint: Checkpoint,
+    pixels: np.ndarray,
+    roles: Sequence[Role] | None = None,
+    again: Mapping[int, SecondLook] = NONE,
 ) -> LocalEmbeddings:
     """The parts of preprocessed photos; on the CPU.
 
@@ -53,15 +72,34 @@ def local_embeddings(
         checkpoint: The encoder.
         pixels: uint8 (B, H, W, 3).
         roles: What each shows; None: products.
+        again: Of rows of `pixels` that are looked at a second time; their parts are added where
+            they lie in the first look.
     """
     roles = roles or [Role.PRODUCT] * len(pixels)
-    whole = checkpoint.embed_pixels(pixels, roles)
+    looks = [_looks(pixels, row, again) for row in range(len(pixels))]
+    whole = checkpoint.embed_pixels(np.concatenate(looks), roles, list(map(len, looks)))
     parts = _exact_parts(checkpoint, torch.as_tensor(pixels), roles)
     if parts is None:
-        return LocalEmbeddings(occluded_parts(checkpoint, pixels, whole, roles), whole, False)
+        return LocalEmbeddings(
+            occluded_parts(checkpoint, pixels, whole, roles, again), whole, False
+        )
+    for row, second in again.items():
+        own = _parts_of_looks(checkpoint, torch.from_numpy(np.stack([second.pixels])), twice=False)
+        assert own is not None  # as those of the first looks
+        parts[row] = of_unit_sum(parts[row : row + 1] + _in_first_look(own, second))[0]
     if checkpoint.adaptation is not None:
         parts = _adapted(checkpoint.adaptation, parts, roles)
     return LocalEmbeddings(parts, whole, True)
+
+
+def _looks(pixels: np.ndarray, row: int, again: Mapping[int, SecondLook]) -> np.ndarray:
+    """uint8 (1 or 2, H, W, 3)."""
+    return np.stack([pixels[row]] + ([again[row].pixels] if row in again else []))
+
+
+def _in_first_look(parts: Tensor, second: SecondLook) -> Tensor:
+    """Parts of a second look, (1, h, w, D), moved to positions of the first."""
+    return back_in_place(parts, torch.tensor([second.box]))
 
 
 def _adapted(adaptation: Adaptation, parts: Tensor, roles: Sequence[Role]) -> Tensor:
@@ -105,32 +143,55 @@ def occluded_parts(
     pixels: np.ndarray,
     whole: Tensor,
     roles: Sequence[Role] | None = None,
+    again: Mapping[int, SecondLook] = NONE,
 ) -> Tensor:
     """Embedding minus embedding with one patch hidden, the mean over black and white patches.
+
+    Of a second look patches are hidden by themselves, and their parts added in their place.
 
     Args:
         checkpoint: The encoder.
         pixels: uint8 (B, H, W, 3).
         whole: The unit embeddings, float32 (B, D).
         roles: As of `local_embeddings`.
+        again: Likewise.
 
     Returns:
         float32 (B, h, w, D) with the longer side of `PATCHES` positions.
     """
-    patches = _patches(*pixels.shape[1:3])
-    parts = torch.zeros(len(pixels), patches.size, whole.shape[1])
     roles = roles or [Role.PRODUCT] * len(pixels)
-    for photo, embedding, part, role in zip(pixels, whole, parts, roles, strict=True):
-        hidden = photo[None].repeat(patches.size, axis=0)
-        for shade in HIDING:
-            for copy, patch in zip(hidden, patches.ravel(), strict=True):
-                copy[patch] = shade
-            without = [
-                checkpoint.embed_pixels(some, [role] * len(some))
-                for some in torch.from_numpy(hidden).split(BATCH)
-            ]
-            part += (embedding - torch.cat(without)) / len(HIDING)
-    return parts.view(len(pixels), *patches.shape, -1)
+    found = []
+    for row, (embedding, role) in enumerate(zip(whole, roles, strict=True)):
+        looks = _looks(pixels, row, again)
+        part = _without_patches(checkpoint, looks, 0, embedding, role)
+        if row in again:
+            own = _without_patches(checkpoint, looks, 1, embedding, role)
+            part = part + _in_first_look(own[None], again[row])[0]
+        found.append(part)
+    return torch.stack(found)
+
+
+def _without_patches(
+    checkpoint: Checkpoint, looks: np.ndarray, which: int, embedding: Tensor, role: Role
+) -> Tensor:
+    """What hiding patches of one of a photo's looks takes from its embedding, float32 (h, w, D).
+
+    Args:
+        looks: At the photo, uint8 (1 or 2, H, W, 3).
+        which: Of them.
+    """
+    patches = _patches(*looks.shape[1:3])
+    part, count = torch.zeros(patches.size, len(embedding)), len(looks)
+    for shade in HIDING:
+        hidden = looks[None].repeat(patches.size, axis=0)  # (patches, L, H, W, 3)
+        for copy, patch in zip(hidden, patches.ravel(), strict=True):
+            copy[which][patch] = shade
+        without = [
+            checkpoint.embed_pixels(some.flatten(0, 1), [role] * len(some), [count] * len(some))
+            for some in torch.from_numpy(hidden).split(BATCH // count)
+        ]
+        part += (embedding - torch.cat(without)) / len(HIDING)
+    return part.view(*patches.shape, -1)
 
 
 def _patches(height: int, width: int) -> np.ndarray:

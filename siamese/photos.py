@@ -111,6 +111,15 @@ def photo_size(
 
 
 @contextmanager
+def named(source: PhotoSource) -> Iterator[None]:
+    """Faults found later in a photo that could be opened say which one it is."""
+    try:
+        yield
+    except PhotoError as error:
+        raise PhotoError(f"{_name_of(source)}: {error}") from error
+
+
+@contextmanager
 def _opened(
     source: PhotoSource, name: str | None, pixel_limit: int
 ) -> Iterator[tuple[Image.Image, str]]:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from siamese.errors import UserError
-from siamese.photos import PhotoError, PhotoSource, open_photo
+from siamese.photos import PhotoError, PhotoSource, named, open_photo
 
 if TYPE_CHECKING:
     import torch
@@ -103,42 +102,29 @@ class Preprocessing:
         left, top = (self.width - shown[0]) // 2, (self.height - shown[1]) // 2
         return Placement(part, (left, top, left + shown[0], top + shown[1]))
 
-    def read(
-        self, source: PhotoSource, box: Box | None = None, cut_out: bool = False
-    ) -> np.ndarray:
+    def read(self, source: PhotoSource, box: Box | None = None) -> np.ndarray:
         """Open a photo and shrink it: uint8 (H, W, 3).
-
-        Arguments and errors are those of `opened`; besides, the box may have no pixel of the photo.
-        """
-        photo, box = self.opened(source, box, cut_out)
-        try:
-            return self.shrink(photo, box)
-        except PhotoError as error:
-            called = source if isinstance(source, str | Path) else "photo"
-            raise PhotoError(f"{called}: {error}") from error
-
-    def opened(
-        self, source: PhotoSource, box: Box | None, cut_out: bool
-    ) -> tuple[Image.Image, Box | None]:
-        """A photo and the part of it to look at, as `shrink` takes them.
 
         Args:
             source: A path, encoded bytes or an open binary file.
-            box: The part, if somebody said so: `x1, y1, x2, y2` in pixels of the photo.
-            cut_out: Without a box, paint the background white and look at the garment, see
-                `siamese.cut_out`.
+            box: The part to look at, if not all: `x1, y1, x2, y2` in pixels of the photo.
+
+        Raises:
+            PhotoError: The photo cannot be used, or the box has no pixel of it.
+        """
+        photo = self.open(source, box)
+        with named(source):
+            return self.shrink(photo, box)
+
+    def open(self, source: PhotoSource, box: Box | None = None) -> Image.Image:
+        """A photo as `shrink` takes it, with the same box.
 
         Raises:
             PhotoError: The photo cannot be used; the message says why.
         """
         if box is not None:  # in pixels of the whole photo, so the decoder may not shrink it
-            return open_photo(source), box
-        if cut_out:
-            from siamese.cut_out import SIDE, without_background  # OpenCV takes a while
-
-            photo = open_photo(source, at_least=(SIDE, SIDE))
-            return without_background(photo) or (photo, None)
-        return open_photo(source, at_least=(self.height, self.width)), None
+            return open_photo(source)
+        return open_photo(source, at_least=(self.height, self.width))
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels of 0 to 255, uint8 or float32 (B, H, W, 3), → float32 (B, 3, H, W).

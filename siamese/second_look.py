@@ -69,7 +69,7 @@ def back_in_place(parts: Tensor, boxes: Tensor) -> Tensor:
 
     Args:
         parts: Anything that may be summed over positions, float (B, h, w, D).
-        boxes: Where it was seen.
+        boxes: Where it was seen. What lies outside of the photos goes to their outermost positions.
 
     Returns:
         float (B, h, w, D) with the same sum over positions.
@@ -90,6 +90,8 @@ def _overlap(count: int, start: Tensor, end: Tensor) -> Tensor:
     """
     edges = torch.linspace(0, 1, count + 1, device=start.device)
     inner = start[:, None] + (end - start)[:, None] * edges  # (B, n + 1)
-    low = torch.maximum(edges[None, :-1, None], inner[:, None, :-1])
-    high = torch.minimum(edges[None, 1:, None], inner[:, None, 1:])
+    outer = edges.clone()
+    outer[0], outer[-1] = -torch.inf, torch.inf
+    low = torch.maximum(outer[None, :-1, None], inner[:, None, :-1])
+    high = torch.minimum(outer[None, 1:, None], inner[:, None, 1:])
     return (high - low).clamp(min=0) * count / (end - start)[:, None, None]

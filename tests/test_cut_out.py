@@ -1,4 +1,4 @@
-"""Product photos lose their background: the mask by hand-made photos, and from every door."""
+"""Products are seen without their background, too: masks of hand-made photos, and every door."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers_explanation import trained_like
+from helpers_explanation import GREEN, RED, colour_checkpoint, trained_like
 from helpers_infer import STEMS, Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import infer
+from siamese.adaptation import Adaptation
 from siamese.checkpoint import load_checkpoint
 from siamese.cut_out import SIDE, garment_mask, without_background
 from siamese.embedding import embed_all
 from siamese.explanation import explain
+from siamese.local_embedding import SecondLook, local_embeddings
 from siamese.photos import PhotoSource
 from siamese.roles import Role
 
@@ -105,7 +107,7 @@ def test_any_photo_is_cut_out_or_left(width: int, height: int, seed: int, levels
     assert (np.asarray(alone) == 255).all(axis=2).any()
 
 
-def test_products_alone_lose_their_background() -> None:
+def test_products_alone_are_also_seen_without_their_background() -> None:
     plain = trained_like("small_resnet")
     checkpoint = replace(plain, cut_out=True)
     content = encoded(at_home()[0])
@@ -113,17 +115,34 @@ def test_products_alone_lose_their_background() -> None:
     assert found is not None
     alone = plain.preprocessing.shrink(*found)
     whole = plain.preprocessing.read(content)
-    assert (checkpoint.read(content, None, Role.PRODUCT) == alone).all()
-    assert (plain.read(content, None, Role.PRODUCT) == whole).all()
-    assert (checkpoint.read(content, None, Role.PERSON) == whole).all()
+    assert (checkpoint.read(content, None, Role.PRODUCT) == [whole, alone]).all()
+    assert (plain.read(content, None, Role.PRODUCT) == [whole]).all()
+    assert (checkpoint.read(content, None, Role.PERSON) == [whole]).all()
     box = (20.0, 10.0, 150.0, 200.0)
     boxed = plain.preprocessing.read(content, box)
     for role in (Role.PRODUCT, Role.GARMENT):
-        assert (checkpoint.read(content, box, role) == boxed).all(), "a box always wins"
-    pixels = np.stack([alone, whole])
-    expected = plain.embed_pixels(pixels)
-    assert torch.allclose(checkpoint.embed([content]), expected[:1], atol=1e-6)
-    assert torch.allclose(checkpoint.embed([content], people=True), expected[1:], atol=1e-6)
+        assert (checkpoint.read(content, box, role) == [boxed]).all(), "a box always wins"
+    looks = plain.embed_pixels(np.stack([whole, alone]))
+    mean = looks.mean(dim=0, keepdim=True)
+    assert torch.allclose(checkpoint.embed([content]), mean / mean.norm(), atol=1e-6)
+    assert torch.allclose(checkpoint.embed([content], people=True), looks[:1], atol=1e-6)
+
+
+def test_looks_are_averaged_photo_by_photo() -> None:
+    """Three photos with one, two and one look, written out; adaptations move the mean."""
+    checkpoint = trained_like("small_resnet")
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 48, 3), dtype=np.uint8)
+    each = checkpoint.embed_pixels(pixels)
+    both = each[1] + each[2]
+    expected = torch.stack([each[0], both / both.norm(), each[3]])
+    found = checkpoint.embed_pixels(pixels, looks=[1, 2, 1])
+    assert torch.allclose(found, expected, atol=1e-6)
+    size, roles = checkpoint.embedding_size, [Role.PRODUCT, Role.PRODUCT, Role.PERSON]
+    axes = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(0))).Q
+    adaptation = Adaptation(0.3 * axes[0], 0.2 * axes[1], axes)
+    adapted = replace(checkpoint, adaptation=adaptation)
+    found = adapted.embed_pixels(pixels, roles, [1, 2, 1])
+    assert torch.allclose(found, adaptation(expected, roles), atol=1e-6)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -149,23 +168,40 @@ def test_a_checkpoint_remembers_it_and_its_catalogs_differ(tmp_path: Path) -> No
     assert replace(loaded, cut_out=False).fingerprint == plain.fingerprint
 
 
-def test_an_explanation_is_of_the_garment_that_was_cut_out() -> None:
-    checkpoint = replace(trained_like("small_resnet"), cut_out=True)
+@pytest.mark.parametrize(("backbone", "exact"), [("small_resnet", True), ("report_cnn", False)])
+def test_an_explanation_is_of_both_looks(backbone: str, exact: bool) -> None:
+    checkpoint = replace(trained_like(backbone), cut_out=True)
     photo, _ = at_home()
     found = explain(checkpoint, encoded(photo), [encoded(photo)])
     query, product = (
         checkpoint.embed([encoded(photo)], people=True),
         checkpoint.embed([encoded(photo)]),
     )
-    assert found.exact
+    assert found.exact == exact
     assert found.cosines[0] == pytest.approx(float(query[0] @ product[0]), abs=1e-5)
     overlay = found.products[0]
     assert overlay is not None
-    assert overlay.contributions.sum() == pytest.approx(found.cosines[0], abs=1e-4)
-    left, top = SHIRT.min(axis=0) / (photo.width, photo.height)
-    right, bottom = SHIRT.max(axis=0) / (photo.width, photo.height)
-    assert overlay.part == pytest.approx((left, top, right, bottom), abs=0.06)
-    assert found.query.part == (0, 0, 1, 1)
+    assert overlay.part == (0, 0, 1, 1)
+    if exact:
+        assert overlay.contributions.sum() == pytest.approx(found.cosines[0], abs=1e-4)
+    once = explain(replace(checkpoint, cut_out=False), encoded(photo), [encoded(photo)])
+    assert once.products[0] is not None
+    assert not np.allclose(overlay.contributions, once.products[0].contributions, atol=1e-3)
+
+
+def test_parts_of_a_second_look_lie_where_it_looked() -> None:
+    """Red at the left of the first look; the second shows its lower right quarter, all green."""
+    checkpoint = colour_checkpoint(32, 32)
+    first, second = np.zeros((2, 32, 32, 3), np.uint8)
+    first[:, :16], second[:] = RED, GREEN
+    box = (0.5, 0.5, 1.0, 1.0)
+    found = local_embeddings(checkpoint, first[None], again={0: SecondLook(second, box)})
+    root = 0.5**0.5  # red and green, each of length 1, their mean brought to length 1
+    assert found.exact
+    assert found.whole[0].tolist() == pytest.approx([root, root, 0], abs=1e-6)
+    expected = torch.zeros(2, 2, 3)
+    expected[:, 0, 0], expected[1, 1, 1] = root / 2, root
+    assert torch.allclose(found.parts[0], expected, atol=1e-6)
 
 
 def test_calibrate_keeps_it_and_search_finds_by_it(

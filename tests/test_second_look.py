@@ -105,6 +105,15 @@ def test_parts_of_boxes_go_back_to_where_they_were() -> None:
     assert torch.allclose(moved.sum(dim=(1, 2)), parts.sum(dim=(1, 2)), atol=1e-5)
 
 
+def test_parts_from_outside_of_the_photo_go_to_its_rim() -> None:
+    """Of 2 x 2 positions seen twice as large as the photo, the inner quarters are those within."""
+    parts = torch.tensor([[1.0, 2.0], [4.0, 8.0]])[None, :, :, None]
+    moved = back_in_place(parts, torch.tensor([[-0.5, -0.5, 1.5, 1.5]]))
+    assert torch.allclose(moved, parts)
+    moved = back_in_place(parts, torch.tensor([[0.5, -3.0, 2.5, -1.0]]))
+    assert torch.allclose(moved[0, :, :, 0], torch.tensor([[0.0, 15.0], [0.0, 0.0]]))
+
+
 def boxes_of(checkpoint: Checkpoint, pixels: np.ndarray) -> torch.Tensor:
     """Where the second look goes."""
     photos = checkpoint.preprocessing.normalise(torch.from_numpy(pixels))
