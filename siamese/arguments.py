@@ -184,7 +184,7 @@ def parser() -> argparse.ArgumentParser:
     )
     search.add_argument("--isolation-weights", help="a local file of that detector's weights")
     search.add_argument(
-        "--remove-background", action="store_true", help="of --garment: white, as product photos"
+        "--remove-background", action="store_true", help="of --garment: white; finds less"
     )
     search.add_argument("--json", action="store_true")
     search.add_argument("--sheet", type=picture, help="PNG or JPEG to draw the answers on")
