@@ -16,12 +16,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import pandas as pd
-import torch
 
 from datasets.manifest import read_manifest
 from siamese.arguments import SHIPPED
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.embedding import embed_all
+from siamese.errors import UserError
 from siamese.evaluation import evaluate
 from siamese.evaluation_report import Evaluation, side_by_side
 from siamese.garment_choice import GarmentChoice
@@ -68,8 +68,11 @@ def report(checkpoint: Checkpoint, frame: pd.DataFrame, choice: GarmentChoice | 
     found = embed_all(checkpoint, photos, boxes, people=people)
     if found.broken:
         raise SystemExit(next(iter(found.broken.values())))
-    return evaluate(torch.as_tensor(found.embeddings), frame, checkpoint.calibration)
+    return evaluate(found.embeddings, frame, checkpoint.calibration)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"isolation.py: {error}")

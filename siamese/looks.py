@@ -1,6 +1,6 @@
 """How an encoder looks at a photo: once, or at a product twice, as it is and without background.
 
-Shapes: L looks, H height, W width.
+Shapes: H height, W width.
 """
 
 from __future__ import annotations
