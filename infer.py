@@ -25,6 +25,7 @@ uv run infer.py explore --out exploration
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -36,7 +37,7 @@ from typing import TYPE_CHECKING
 # Beside busy neighbours, spinning OpenMP threads make one photo cost 500 ms instead of 6.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from siamese.arguments import parse
+from siamese.arguments import kept_encoder, parse
 from siamese.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,9 +58,13 @@ def index(arguments: Namespace) -> None:
         photos = folder_photos(arguments.photos, arguments.attributes)
     else:
         photos = manifest_photos(arguments.manifest)
-    named = arguments.encoder is not None
-    checkpoint = encoder_of(arguments, photos) if named else checkpoint_of(arguments, many=True)
-    kept = checkpoint if named else None
+    if arguments.encoder is not None:
+        checkpoint, keep = encoder_of(arguments, photos), True
+    else:
+        checkpoint = checkpoint_of(arguments, many=True)
+        own = kept_encoder(arguments.catalog)
+        keep = own is not None and os.path.samefile(own, arguments.checkpoint)
+    kept = checkpoint if keep else None
     print(
         index(
             arguments.catalog, checkpoint, photos, arguments.overwrite, arguments.max_broken, kept
@@ -187,7 +192,8 @@ def calibrate(arguments: Namespace) -> None:
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
     training = manifest[(manifest["split"] == "train") & (manifest["role"] == "product")]
     photos = listed_in_manifest(training) if len(training) else []
-    looks = {"second_look": arguments.second_look, "cut_out": arguments.cut_out}
+    asked = {"second_look": arguments.second_look, "cut_out": arguments.cut_out}
+    looks = {name: choice for name, choice in asked.items() if choice is not None}
     checkpoint = replace(encoder_of(arguments, photos), **looks)
     calibrate(checkpoint, manifest, arguments.split, arguments.max_broken)
     checkpoint.to("cpu").save(arguments.out)
@@ -252,6 +258,7 @@ def serve(arguments: Namespace) -> None:
     from siamese.serving.server import serve
     from siamese.serving.settings import settings_of
 
+    device_of(arguments, many=False)
     serve(settings_of(arguments), arguments.host, arguments.port, arguments.workers)
 
 
@@ -354,6 +361,8 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
 
 def main(words: Sequence[str]) -> int:
     """Exit status; what a user can mend is one line on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of file names that are not UTF-8
     try:
         arguments = parse(words)
         COMMANDS[arguments.command](arguments)

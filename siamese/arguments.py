@@ -43,10 +43,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if arguments.command == "search":
         _check_search(arguments, made)
     if getattr(arguments, "checkpoint", SHIPPED) is None:
-        kept = None  # these two ask no catalog
-        if arguments.command not in ("index", "evaluate"):
-            kept = kept_encoder(arguments.catalog)
-        arguments.checkpoint = kept or SHIPPED
+        catalog = arguments.catalog  # None: evaluate need not have one
+        arguments.checkpoint = (catalog and kept_encoder(catalog)) or SHIPPED
     return arguments
 
 
@@ -208,7 +206,7 @@ def add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
     """The command that serves page and API."""
     serve = commands.add_parser("serve", parents=[common], help="a shop's page and API")
     serve.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for other machines, too")
-    serve.add_argument("--port", type=positive, default=8000)
+    serve.add_argument("--port", type=port, default=8000)
     serve.add_argument(
         "--workers", type=positive, default=1, help="processes, with a copy of the model each"
     )
@@ -289,6 +287,13 @@ def positive(text: str) -> int:
     """An argument that is a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """An argument that is a TCP port."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
     return int(text)
 
 

@@ -193,7 +193,8 @@ class Catalog:
             limit: At most so many.
 
         Returns:
-            Columns product_id, photos (how many), path (of the first), and the attributes.
+            Columns product_id, photos (how many; `number of photos` where an attribute is called
+            so), path (of the first), and the attributes.
 
         Raises:
             CatalogError: The filter cannot be used.
@@ -201,9 +202,10 @@ class Catalog:
         rows = query(self._table, [KEY, PRODUCT, PATH, *self.attribute_types], where)
         frame = rows.sort_by([(PRODUCT, "ascending"), (KEY, "ascending")]).to_pandas()
         photos = frame.groupby(PRODUCT)[KEY].transform("size").astype("int64")
-        frame = frame.assign(**{KEY: photos}).rename(columns={KEY: "photos"})
+        count = "photos" if "photos" not in frame else "number of photos"
+        frame = frame.assign(**{KEY: photos}).rename(columns={KEY: count})
         frame = frame.drop_duplicates(PRODUCT).head(len(frame) if limit is None else limit)
-        first = [PRODUCT, "photos", PATH]
+        first = [PRODUCT, count, PATH]
         others = [name for name in frame if name not in first]
         return frame[first + others].reset_index(drop=True).convert_dtypes()
 

@@ -6,6 +6,7 @@ Shapes: none but lists of photos.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -166,7 +167,10 @@ def _value(text: str, kind: str | None) -> str | float | bool | None:
     if kind in (None, TRUTH) and text.lower() in TRUTHS:
         return TRUTHS[text.lower()]
     leading_zero = text.lstrip("+-")[:2].isdigit() and text.lstrip("+-").startswith("0")
-    if kind == NUMBERS or (kind is None and not leading_zero and not text[-1:].isalpha()):
+    code = re.search("[A-Za-z]", text) is not None  # 12E4 is an article number
+    if "_" in text:  # to Python, 12_34 is a number
+        return text
+    if kind == NUMBERS or (kind is None and not leading_zero and not code):
         try:
             return float(text)
         except ValueError:
@@ -207,7 +211,7 @@ def search(
         finder.checkpoint,
         [photo for photo, _ in usable],
         [part for _, part in usable],
-        [garment is None] * len(usable),
+        [garment is None or part is not None for _, part in usable],
     )
     broken = [part for part in parts if isinstance(part, PhotoError)]
     broken += embedded.broken.values()

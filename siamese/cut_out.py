@@ -115,6 +115,8 @@ def _grab_cut(photo: Pixels) -> Pixels:
     mask[radius < 1] = cv2.GC_PR_FGD
     border = max(2, round(0.03 * max(height, width)))
     mask[:border] = mask[-border:] = mask[:, :border] = mask[:, -border:] = cv2.GC_BGD
+    if not (mask == cv2.GC_PR_FGD).any():  # a strip that is all border
+        return np.zeros(photo.shape[:2], np.uint8)
     cv2.setRNGSeed(0)  # its mixture models start from random centres
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(small, mask, (0, 0, 0, 0), *models, 5, cv2.GC_INIT_WITH_MASK)

@@ -12,8 +12,16 @@ def add_evaluation(
     """The commands that measure an encoder and make its scores mean something."""
     from siamese.arguments import SPLITS, positive
 
-    evaluate = commands.add_parser("evaluate", parents=[common, broken], help="report on a split")
+    evaluate = commands.add_parser("evaluate", parents=[broken], help="report on a split")
     evaluate.add_argument("manifest")
+    evaluate.add_argument(
+        "--checkpoint",
+        help="model.safetensors; by default that of --catalog, or the one that comes with Siamese",
+    )
+    evaluate.add_argument(
+        "--catalog", help="measure the encoder that `index --encoder` made this catalog with"
+    )
+    evaluate.add_argument("--device", help="cpu, cuda, …; by default a GPU where many photos wait")
     evaluate.add_argument("--split", default="test", choices=SPLITS)
     evaluate.add_argument(
         "--distractors",
@@ -43,13 +51,15 @@ def add_evaluation(
     )
     calibrate.add_argument(
         "--second-look",
-        action="store_true",
-        help="photos of people without a box: the mean of the whole and of where its garment is",
+        action=argparse.BooleanOptionalAction,
+        help="photos of people without a box: the mean of the whole and of where its garment is; "
+        "by default as the encoder does it",
     )
     calibrate.add_argument(
         "--cut-out",
-        action="store_true",
-        help="product photos without a box: the mean of the whole and of the garment cut out",
+        action=argparse.BooleanOptionalAction,
+        help="product photos without a box: the mean of the whole and of the garment cut out; "
+        "by default as the encoder does it",
     )
     calibrate.add_argument("--out", required=True, help="model.safetensors to write")
     calibrate.add_argument("--device", help="cpu, cuda, …")

@@ -51,7 +51,8 @@ def looks_at(
             return [_look(preprocessing, photo, box)]
     from siamese.cut_out import SIDE, without_background  # OpenCV takes a while
 
-    photo = open_photo(source, at_least=(SIDE, SIDE))
+    sides = max(SIDE, preprocessing.height), max(SIDE, preprocessing.width)
+    photo = open_photo(source, at_least=sides)
     looks = [_look(preprocessing, photo, None)]
     found = without_background(photo)
     return looks if found is None else [*looks, _look(preprocessing, *found)]

@@ -122,8 +122,9 @@ def save_picture(path: str, picture: Image.Image) -> None:
     try:
         with replacing(path) as temporary:
             picture.save(temporary)
-    except OSError as error:
-        raise CatalogError(f"{path}: the picture cannot be written ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # the latter where a format takes no such size
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CatalogError(f"{path}: the picture cannot be written ({reason})") from error
 
 
 def _likely(probability: float) -> str:

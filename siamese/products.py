@@ -178,7 +178,7 @@ def _kind(product_id: str, name: str, value: Any) -> pa.DataType | None:
         return pa.string()
     if isinstance(value, bool):
         return pa.bool_()
-    if isinstance(value, int | float) and math.isfinite(value) and abs(value) <= LARGEST_WHOLE:
+    if isinstance(value, int | float) and abs(value) <= LARGEST_WHOLE:  # nor infinite, nor NaN
         return pa.float64()
     raise CatalogError(
         f"attribute {name!r} of product {product_id!r} is {str(value)[:60]!r}; "
@@ -200,6 +200,15 @@ def _check_name(name: str, spelled: Mapping[str, str]) -> None:
         )
 
 
+def _is_utf8(path: str) -> bool:
+    """Whether a path can be kept as text; Python has others, too."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_products(products: Sequence[Product], embedding_size: int) -> None:
     """Raise the first fault of the products; see `table_of`."""
     seen: set[str] = set()
@@ -211,6 +220,9 @@ def _check_products(products: Sequence[Product], embedding_size: int) -> None:
             raise CatalogError(f"product {name!r} is given twice; give all its photos at once")
         if not len(product.paths):
             raise CatalogError(f"product {name!r} has no photo; give at least one")
+        for path in product.paths:
+            if not _is_utf8(path):
+                raise CatalogError(f"{path!r}: its name is not UTF-8; rename the file or folder")
         expected = (len(product.paths), embedding_size)
         if product.embeddings.shape != expected or not np.isfinite(product.embeddings).all():
             raise CatalogError(

@@ -204,6 +204,13 @@ def test_parts_of_a_second_look_lie_where_it_looked() -> None:
     assert torch.allclose(found.parts[0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(40, 1000), (1200, 60), (50, 800), (8, 8)])
+def test_a_strip_has_no_garment_and_is_no_error(size: tuple[int, int]) -> None:
+    """Shrunk, it is all border, where GrabCut has nothing to begin with."""
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    assert without_background(Image.fromarray(noise)) is None
+
+
 def test_calibrate_keeps_it_and_search_finds_by_it(
     shop: Path, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

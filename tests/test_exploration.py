@@ -137,6 +137,16 @@ def test_purity_is_the_share_of_the_most_common_label_of_each_cluster() -> None:
     assert nothing["kind purity"].tolist() == [0.0]
 
 
+def test_columns_called_as_the_table_calls_its_own_are_told_apart() -> None:
+    table = pd.DataFrame({"products": ["a", "a", "b"], "cluster": ["c", "d", "d"]})
+    found = cluster_labels(table, np.array([0, 0, 1]), ["products", "cluster"])
+    assert found["products"].tolist() == [2, 1]
+    assert found["cluster"].tolist() == [0, 1]
+    assert found["products label"].tolist() == ["a", "b"]
+    assert purity(found, "products") == 1.0
+    assert purity(found, "cluster") == pytest.approx(2 / 3)
+
+
 def test_clusters_find_the_points_that_products_lie_around(shop: Path) -> None:
     products = products_of(Catalog.open(shop))
     clusters = cluster(products.embeddings, 3)

@@ -69,8 +69,10 @@ def test_products_are_added_updated_and_removed_one_by_one(
     run: Run, shop: Path, tmp_path: Path
 ) -> None:
     front, back = (draw_photo(tmp_path / f"{s}.png", 5, 9) for s in ("front", "back"))
-    assert run("add", "new", front, back, "--set", "price=4", "sku=0042", "sale=true").code == 0
+    codes = ["sku=0042", "code=12E4", "shelf=12_34"]
+    assert run("add", "new", front, back, "--set", "price=4", *codes, "sale=true").code == 0
     (added,) = run("list", "--where", "sale", "--json").json
+    assert (added["code"], added["shelf"]) == ("12E4", "12_34")
     assert added["product_id"] == "new"
     assert (added["photos"], added["price"], added["sku"]) == (2, 4, "0042")
     assert run("search", front, "--json").json[0]["matches"][0]["product_id"] == "new"

@@ -71,6 +71,24 @@ def test_several_encoders_become_one_that_every_command_takes(
     assert (tmp_path / "why.png").stat().st_size > 1000
 
 
+def test_an_encoder_goes_on_looking_as_it_did_unless_told_otherwise(
+    shop: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks, once = tmp_path / "looks.safetensors", tmp_path / "once.safetensors"
+    words = [manifest, "--second-look", "--cut-out", "--out", looks]
+    assert calibrated(capsys, *words, "--encoder", shop / "model.safetensors")[0] == 0
+    assert calibrated(capsys, manifest, "--encoder", looks, "--out", once)[0] == 0
+    made, again = load_checkpoint(looks), load_checkpoint(once)
+    assert (again.second_look, again.cut_out) == (made.second_look, made.cut_out) == (True, True)
+    assert again.fingerprint == made.fingerprint
+    words = [manifest, "--no-second-look", "--no-cut-out", "--out", once]
+    assert calibrated(capsys, *words, "--encoder", looks)[0] == 0
+    assert not load_checkpoint(once).second_look
+    assert (
+        load_checkpoint(once).fingerprint == load_checkpoint(shop / "model.safetensors").fingerprint
+    )
+
+
 def test_what_cannot_be_calibrated_is_one_line(
     shop: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
     (bad.parent / "box.csv").write_text(f"{box}a,1,50,60\n")
     half = bad.parent / "half.csv"
     half.write_text(f"{box},1,50,60\n")
+    shutil.copytree(shop / "photos", bad.parent / "caf\udce9")  # Latin-1, of an old disk
     sound = bad.parent / "sound.csv"
     sound.write_text("path,product_id,role,split\na.png,1,product,test\n")
     search: list[object] = ["search", photo]
@@ -61,6 +63,7 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (1, "bad.jpg: not a photo", ["add", "new", bad]),
         (1, "1 of 2 photos cannot be used", ["add", "new", photo, bad]),
         (1, "'price' holds numbers", ["add", "new", photo, "--set", "price=cheap"]),
+        (1, "'price' holds numbers", ["add", "new", photo, "--set", "price=12_34"]),
         (1, "write it as key=value", ["add", "new", photo, "--set", "price"]),
         (1, "cannot be named '_rowid'", ["add", "new", photo, "--set", "_rowid=1"]),
         (1, "cannot be a product id", ["add", "", photo]),
@@ -95,6 +98,9 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (2, "is no whole number", ["evaluate", "m.csv", "--distractor-limit", "0"]),
         (2, "--attributes goes with --photos", ["index", "m.csv", "--attributes", "a.csv"]),
         (2, "is no number from 0 to 1", ["index", "m.csv", "--max-broken", "2"]),
+        (1, "name is not UTF-8", ["index", "--photos", bad.parent / "caf\udce9", "--overwrite"]),
+        (1, "--device nonsense", ["serve", "--device", "nonsense"]),
+        (2, "is no port from 1 to 65535", ["serve", "--port", "70000"]),
         (2, "is required", ["index"]),
     ]
 

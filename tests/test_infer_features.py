@@ -97,6 +97,40 @@ def test_a_checkpoint_takes_the_place_of_a_kept_encoder(
     assert (code, "made by another encoder" in err) == (1, True)  # than the shipped one
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_catalog_that_is_made_anew_with_its_own_encoder_keeps_it(
+    named: bool, call: Call, shop: Path, tmp_path: Path
+) -> None:
+    """It may be the only copy: fitted encoders are in no other file."""
+    own = tmp_path / "catalog" / KEPT
+    before = load_checkpoint(own).fingerprint
+    words = ["--photos", shop / "photos", "--overwrite", *(["--checkpoint", own] if named else [])]
+    assert call("index", *words)[0] == 0
+    assert load_checkpoint(own).fingerprint == before == Catalog.open(own.parent).fingerprint
+    assert ids(answer(call, shop / "photos" / "05.png"))[0] == "05"
+
+
+def test_evaluate_measures_the_encoder_of_the_catalog_that_is_named(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = []
+    for number in range(9):
+        worn = draw_photo(shop / "worn" / f"{number:02}.png", hue=30 * number, stripes=number)
+        rows.append(f"{shop}/photos/{number:02}.png,{number:02},product,test")
+        rows.append(f"{worn},{number:02},person,test")
+    listed = shop / "pairs.csv"
+    listed.write_text("\n".join(["path,product_id,role,split", *rows]))
+    told = [
+        called(capsys, "evaluate", listed, "--json", *words)[1]
+        for words in (
+            ["--catalog", shop / "catalog"],
+            ["--checkpoint", shop / "catalog" / KEPT],
+            [],
+        )
+    ]
+    assert told[0] == told[1] != told[2]
+
+
 def test_an_encoder_that_was_not_fitted_to_pairs_tells_no_probability(
     call: Call, shop: Path
 ) -> None:

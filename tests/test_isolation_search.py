@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers_catalog import draw_photo, save_checkpoint
 from helpers_isolation import KnownIsolation, groups_with, isolation_of
 from PIL import Image
 
 import infer
 from siamese import garment_choice
+from siamese.adaptation import Adaptation
+from siamese.checkpoint import load_checkpoint
 from siamese.isolation_file import save_isolation
 
 Run = Callable[..., tuple[int, str, str]]
@@ -80,6 +84,26 @@ def test_a_garment_is_what_its_box_with_margin_is(run: Run, shop: Path) -> None:
     _, found, _ = run(shop / "person.png", "--garment", "lower", "--json")
     _, boxed, _ = run(shop / "person.png", "--box", "21.92,106.92,78.08,183.08", "--json")
     assert json.loads(found) == json.loads(boxed)
+
+
+@pytest.mark.usefixtures("dressed")
+def test_to_an_adapted_encoder_a_garment_is_a_part_of_a_person(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of products it would take off another mean."""
+    given = load_checkpoint(shop / "model.safetensors")
+    size = given.embedding_size
+    mean = torch.randn(2, size, generator=torch.Generator().manual_seed(0)) / size**0.5
+    adapted = replace(given, adaptation=Adaptation(mean[0], mean[1], torch.eye(size)))
+    adapted.save(tmp_path / "model.safetensors")
+    place = list(map(str, common(tmp_path)))
+    assert infer.main(["index", "--photos", str(shop / "photos"), *place]) == 0
+    told = []
+    for words in (["--garment", "lower"], ["--box", "21.92,106.92,78.08,183.08"]):
+        capsys.readouterr()
+        assert infer.main(["search", str(shop / "person.png"), *place, "--json", *words]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0] == told[1]
 
 
 @pytest.mark.usefixtures("dressed")

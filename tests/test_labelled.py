@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from helpers_catalog import draw_photo, save_checkpoint
 
 import infer
+from siamese.adaptation import Adaptation
 from siamese.attributes.labelled import REMAINDER, Labelled, labelled
 from siamese.attributes.tagger import Column, Input, Tagger, TaggerCard
 from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.pair_score import Calibration
 
 COLUMNS = (Column("colour", ("blue", "red"), {}), Column("kind", ("a", "b", "c"), {}))
 
@@ -85,6 +88,51 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
     assert again.fingerprint == encoder.fingerprint != reader.fingerprint
     assert torch.equal(again.embed([tmp_path / "a.png"]), encoder.embed([tmp_path / "a.png"]))
     assert "labels colour, kind" in again.trained_on
+
+
+def adapted(folder: Path) -> None:
+    """A checkpoint that is adapted, in place of the one in that folder."""
+    path = folder / "model.safetensors"
+    given = load_checkpoint(path)
+    size = given.embedding_size
+    adaptation = Adaptation(torch.full((size,), 0.1), torch.zeros(size), torch.eye(size))
+    replace(given, adaptation=adaptation, adapted_calibration=Calibration()).save(path)
+
+
+def test_a_tagger_reads_features_as_before_an_adaptation(tmp_path: Path) -> None:
+    """Which is of embeddings: of other numbers, and of another size."""
+    reader, tagger, inputs = made(tmp_path, "features")
+    adapted(tmp_path)
+    given = load_checkpoint(tmp_path / "model.safetensors")
+    tagger.card = replace(tagger.card, fingerprint=given.fingerprint)
+    later = tagger.reader(given)
+    assert later.adaptation is None
+    draw_photo(tmp_path / "a.png", hue=40)
+    assert torch.equal(later.embed([tmp_path / "a.png"]), reader.embed([tmp_path / "a.png"]))
+    encoder = labelled(later, tagger, inputs)
+    assert encoder.embed([tmp_path / "a.png"]).shape == (1, encoder.embedding_size)
+
+
+def test_an_encoder_of_adapted_embeddings_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["id,colour"]
+    for number in range(12):
+        draw_photo(tmp_path / "photos" / f"{number:02}.png", hue=150 * (number % 2) + number)
+        lines.append(f"{number:02},{('red', 'blue')[number % 2]}")
+    (tmp_path / "shop.csv").write_text("\n".join(lines))
+    save_checkpoint(tmp_path / "model.safetensors")
+    adapted(tmp_path)
+    place = [f"--catalog={tmp_path}/a", f"--checkpoint={tmp_path}/model.safetensors"]
+    given = ["--photos", f"{tmp_path}/photos", "--attributes", f"{tmp_path}/shop.csv"]
+    assert infer.main(["index", *place, *given]) == 0
+    words = ["--encoder", f"{tmp_path}/l.safetensors", "--tagger", f"{tmp_path}/t.safetensors"]
+    assert infer.main(["tagger", "train", *place, *words]) == 0
+    capsys.readouterr()
+    (tmp_path / "l.safetensors").unlink()
+    assert infer.main(["tagger", "train", *place, *words, "--input", "embedding"]) == 1
+    assert "adapted to a shop" in capsys.readouterr().err
+    assert not (tmp_path / "l.safetensors").exists()
 
 
 def test_the_command_writes_it_and_a_catalog_made_with_it_finds_the_same_label(

@@ -78,3 +78,13 @@ def png(width: int, height: int) -> bytes:
     encoded = io.BytesIO()
     Image.new("RGB", (width, height), (9, 99, 200)).save(encoded, "PNG")
     return encoded.getvalue()
+
+
+def test_the_first_look_is_as_sharp_with_a_second_one_as_without() -> None:
+    """Of a photo that is decoded at a part of its size, no less than the encoder takes."""
+    noise = np.random.default_rng(0).integers(0, 256, (1024, 768, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "JPEG")
+    large = Preprocessing(height=512, width=384)
+    alone, first = (looks_at(large, buffer.getvalue(), None, cut) for cut in (False, True))
+    assert np.array_equal(alone[0].pixels, first[0].pixels)

@@ -133,7 +133,9 @@ def test_the_commands_show_suggestions(call: Call, tmp_path: Path) -> None:
 
 def test_every_bad_input_is_one_clear_line(call: Call, shop: Path, tmp_path: Path) -> None:
     photo = shop / "photos" / "02.png"
-    for name, content in (("lone", "set_id,product_id\na,1\n"), ("odd", "set,product\n1,2\n")):
+    tables = {"lone": "set_id,product_id\na,1\n", "odd": "set,product\n1,2\n"}
+    tables["short"] = "set_id,product_id\na,02\na\n"
+    for name, content in tables.items():
         (tmp_path / f"{name}.csv").write_text(content)
     (tmp_path / "number.json").write_text('{"never": {"baseColour": 5}}')
     cases: list[tuple[list[object], str]] = [
@@ -146,6 +148,7 @@ def test_every_bad_input_is_one_clear_line(call: Call, shop: Path, tmp_path: Pat
         (["complements", "02", "--sets", "/missing"], "the sets cannot be read"),
         (["complements", "02", "--sets", tmp_path / "lone.csv"], "no set has two products"),
         (["complements", "02", "--sets", tmp_path / "odd.csv"], "needs the columns set_id and"),
+        (["complements", "02", "--sets", tmp_path / "short.csv"], "line 3 lacks set_id or"),
         (["complements", "02", "--category", "kind"], "no column 'kind'; there are"),
         (["candidates", "--label", "kind"], "no column 'kind'; there are"),
         (["candidates", "--where", "kind = 1"], "no column kind"),

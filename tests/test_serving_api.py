@@ -23,6 +23,8 @@ from helpers_serving import (
     search,
 )
 
+import infer
+from siamese.arguments import KEPT
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
 from siamese.finder import Finder
@@ -305,6 +307,37 @@ def test_a_wrong_field_is_named(
     assert answer.status_code == 422
     assert says in answer.json()["detail"]
     assert str(shop) not in answer.text
+
+
+@pytest.mark.parametrize("taste", ['{"never": {"new": [1]}}', '{"prefer": {"price": [true]}}'])
+def test_a_taste_for_a_value_of_another_kind_is_told(
+    client: TestClient, shop: Path, taste: str
+) -> None:
+    """To Python, 1 == True; a column holds one of them."""
+    answer = search(client, photo_of(shop, "000"), taste=taste)
+    assert_problem(answer, 422, "unusable-request")
+    assert "has no value" in answer.json()["detail"]
+
+
+def test_a_filter_of_a_number_that_no_column_holds_finds_nothing(
+    client: TestClient, shop: Path
+) -> None:
+    answer = search(client, photo_of(shop, "000"), filters=f'{{"price": [{10**400}]}}')
+    assert (answer.status_code, answer.json()["matches"]) == (200, [])
+
+
+def test_of_an_encoder_that_was_not_fitted_to_pairs_no_probability_is_told(
+    shop: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "catalog"
+    words = ["--photos", shop / "photos", "--catalog", place, "--encoder", "colour_histogram"]
+    assert infer.main(["index", *map(str, words)]) == 0
+    with client_of(tmp_path, checkpoint=str(place / KEPT)) as client:
+        found = search(client, photo_of(shop, "003")).json()
+    assert found["verdict"] == "ranked by likeness alone"
+    assert (found["in_catalog"], found["probability"]) == (None, None)
+    told = {(match["probability"], match["likelihood"]) for match in found["matches"]}
+    assert (found["matches"][0]["product_id"], told) == ("003", {(None, None)})
 
 
 def test_queries_that_are_damaged_or_of_another_encoder_are_refused(

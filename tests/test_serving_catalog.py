@@ -149,6 +149,7 @@ def test_ids_are_only_ids(client: TestClient, folder: Path, photo: bytes, name: 
         ('{"path": "/etc/passwd"}', "path"),
         ('{"embedding": 1}', "embedding"),
         ('{"price": 1e300}', "use text, a number"),
+        (f'{{"price": {10**400}}}', "use text, a number"),
         ('{"name": "' + "x" * 2001 + '"}', "attributes"),
     ],
 )
@@ -238,10 +239,16 @@ def test_a_wrong_table_is_told(client: TestClient, content: bytes, says: str) ->
 
 
 def test_a_column_is_typed_as_a_whole() -> None:
-    rows = rows_of_csv(b"id,size,code,n\na,38,007,1e3\nb,XL,8,-.5\nc,nan,9,0.25", {})
+    rows = rows_of_csv(b"id,size,code,n\na,38,007,1000\nb,XL,8,-.5\nc,nan,9,0.25", {})
     assert [row[2]["size"] for row in rows] == ["38", "XL", "nan"]
     assert [row[2]["code"] for row in rows] == ["007", "8", "9"]
     assert [row[2]["n"] for row in rows] == [1000.0, -0.5, 0.25]
+
+
+@pytest.mark.parametrize("code", ["12E4", "1234_01"])
+def test_article_numbers_that_python_reads_as_numbers_stay_text(code: str) -> None:
+    content = f"id,sku\na,{code}\nb,7".encode()
+    assert [row[2]["sku"] for row in rows_of_csv(content, {})] == [code, "7"]
 
 
 def test_what_another_process_adds_is_found_soon(

@@ -211,7 +211,7 @@ def _retrieval(
     if not people:
         return None
     photos, boxes = [photo.path for photo in people], [photo.box for photo in people]
-    embedded = embed_with_bar(checkpoint, photos, boxes)
+    embedded = embed_with_bar(checkpoint, photos, boxes, [True] * len(photos))
     if len(embedded.broken) > max_broken * len(people):
         first = next(iter(embedded.broken.values()))
         raise UserError(f"{len(embedded.broken)} photos of people cannot be used; first {first}")

@@ -149,7 +149,7 @@ def cluster_labels(table: pd.DataFrame, clusters: Integers, columns: Sequence[st
     """Per cluster its size, and of each column the most common label and its share.
 
     Products without a label count as of another one. Of equally common labels it is the first by
-    its text.
+    its text. The columns are cluster, products, and `label_name(column)` and `COLUMN purity`.
     """
     rows = []
     for number in range(int(clusters.max()) + 1):
@@ -158,10 +158,15 @@ def cluster_labels(table: pd.DataFrame, clusters: Integers, columns: Sequence[st
         for column in columns:
             counts = texts(part[column]).value_counts().sort_index()
             most = int(counts.max()) if len(counts) else 0
-            row[column] = counts.idxmax() if len(counts) else None
+            row[label_name(column)] = counts.idxmax() if len(counts) else None
             row[f"{column} purity"] = most / len(part) if len(part) else 0.0
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def label_name(column: str) -> str:
+    """What a table of clusters calls the most common label of a column: the like, if it can."""
+    return f"{column} label" if column in ("cluster", "products") else column
 
 
 def purity(clusters: pd.DataFrame, column: str) -> float:

@@ -143,12 +143,17 @@ def default_columns(snapshot: Snapshot, products: np.ndarray) -> list[str]:
 
 def check_values(name: str, wanted: Sequence[Any], known: Sequence[Attribute]) -> None:
     """Raise `CatalogError` with the known values if one of the wanted ones is none of them."""
-    strange = [repr(value) for value in wanted if value not in known]
+    strange = [repr(one) for one in wanted if not any(same(value, one) for value in known)]
     if strange:
         raise CatalogError(
             f"{name} has no value {listed(strange)}; there are "
             f"{', '.join(map(str, known)) or 'none'}"
         )
+
+
+def same(value: Attribute, wanted: Any) -> bool:
+    """Equal and of the same kind: to Python, 1 == True."""
+    return bool(value == wanted) and isinstance(value, bool) == isinstance(wanted, bool)
 
 
 def sort_key(value: Attribute) -> tuple[str, Any]:

@@ -177,7 +177,7 @@ def _draw_clusters(
     out: Path,
 ) -> str:
     """Clusters as a table and a sheet; the lines that tell how pure they are."""
-    from siamese.attributes.exploration import cluster, cluster_labels, purity
+    from siamese.attributes.exploration import cluster, cluster_labels, label_name, purity
     from siamese.attributes.exploration_report import sample_sheet, samples_of
 
     most = int(counts["column"].value_counts().max())
@@ -185,9 +185,11 @@ def _draw_clusters(
     clusters = cluster(products.embeddings, number, arguments.seed)
     table = cluster_labels(products.table, clusters, columns)
     table.to_csv(out / "clusters.csv", index=False)
-    first = counts["column"].value_counts().idxmax()
+    first = str(counts["column"].value_counts().idxmax())
     notes = {
-        str(row["cluster"]): f"{row['products']}: {row[f'{first} purity']:.0%} {row[first]}"
+        str(
+            row["cluster"]
+        ): f"{row['products']}: {row[f'{first} purity']:.0%} {row[label_name(first)]}"
         for row in table.to_dict("records")
     }
     rows = samples_of(products.table, clusters, table["cluster"].tolist(), arguments.seed)

@@ -172,11 +172,12 @@ def card_from(described: dict[str, Any]) -> TaggerCard:
 def without_neck(checkpoint: Checkpoint) -> Checkpoint:
     """An encoder like this one whose embedding are the backbone's pooled features, unit length.
 
-    The neck keeps what tells products apart and drops some of what tells their kinds.
+    The neck keeps what tells products apart and drops some of what tells their kinds. Without it
+    an adaptation, which is of what comes after, has no meaning.
     """
     encoder = copy.deepcopy(checkpoint.encoder)
     strip_neck(encoder)
-    return replace(checkpoint, encoder=encoder)
+    return replace(checkpoint, encoder=encoder, adaptation=None, adapted_calibration=None)
 
 
 def strip_neck(encoder: Encoder) -> None:

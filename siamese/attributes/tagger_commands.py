@@ -37,6 +37,11 @@ def train(
 ) -> str:
     """Train a tagger on a catalog's labels; what it says of the products held out."""
     catalog.check(checkpoint.fingerprint)
+    if arguments.encoder and arguments.input == "embedding" and checkpoint.adaptation is not None:
+        raise TaggerError(
+            "--encoder cannot read the embeddings of an encoder that is adapted to a shop; leave "
+            "out --input embedding, or give the encoder that it was adapted from"
+        )
     table = read_labels(catalog, arguments.columns, arguments.where)
     columns = columns_of(table.columns, table.values, unions_of(arguments.union))
     test = held_out(table.product_ids, table.embeddings, test_ids)

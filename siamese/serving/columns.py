@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from siamese.attributes.label_table import is_mark
+from siamese.attributes.label_table import is_mark, same
 from siamese.products import PATH, Attribute, CatalogError, listed, whole_or_fraction
 from siamese.snapshot import Snapshot
 
@@ -60,7 +60,7 @@ class Column:
             highest = math.inf if wanted.highest is None else wanted.highest
             fits = [lowest <= float(v) <= highest for v in self.values if v is not None]
         else:
-            fits = [any(_same(value, one) for one in wanted) for value in self.values]
+            fits = [any(same(value, one) for one in wanted) for value in self.values]
         return np.array([*fits, False], dtype=bool)[self.codes]  # UNKNOWN is the last one
 
     def counts(self, among: np.ndarray) -> np.ndarray:
@@ -165,8 +165,3 @@ def _column(chunks: pa.ChunkedArray) -> Column:
     rank[order], rank[UNKNOWN] = np.arange(len(order)), UNKNOWN
     codes = encoded.indices.fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
     return Column(rank[codes], tuple(encoded.dictionary.take(pa.array(order)).to_pylist()))
-
-
-def _same(value: Attribute, wanted: Attribute) -> bool:
-    """Equal and of the same kind: to Python, 1 == True."""
-    return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from siamese.preprocessing import Box
+from siamese.products import LARGEST_WHOLE
 from siamese.recommend.taste import Taste, TasteError, taste_from
 from siamese.serving.columns import Filters, Range
 from siamese.serving.problems import ProblemError
@@ -50,9 +51,16 @@ def filters_of(text: str) -> Filters:
     return {
         name: Range(wanted.lowest, wanted.highest)
         if isinstance(wanted, RangeIn)
-        else [float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in wanted]
+        else [_as_kept(v) for v in wanted]
         for name, wanted in given.items()
     }
+
+
+def _as_kept(value: Value) -> Value:
+    """Numbers are kept as fractions; a whole one that none can hold is like no value."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_WHOLE:
+        return float(value)
+    return value
 
 
 def attributes_of(text: str) -> dict[str, Value | None]:

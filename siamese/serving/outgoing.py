@@ -49,7 +49,8 @@ def answer_out(
         column: Whose labels the matches vote on, if any.
         seen: What was looked at, if there was a photo.
     """
-    ranking = found.ranking
+    ranking, threshold = found.ranking, goods.checkpoint.calibration.known_threshold
+    fitted = threshold is not None  # else nothing is known of probabilities
     elected = None if column is None else vote(ranking.matches, column)
     others = (False,) * len(ranking.matches) if elected is None else elected.not_predicted
     matches = []
@@ -59,8 +60,8 @@ def answer_out(
             MatchOut(
                 **product.model_dump(),
                 rank=rank,
-                probability=match.probability,
-                likelihood=in_words(match.probability),
+                probability=match.probability if fitted else None,
+                likelihood=in_words(match.probability) if fitted else None,
                 cosine=round(match.cosine, 5),
                 not_predicted=other,
             )
@@ -68,9 +69,9 @@ def answer_out(
     return Answer(
         request_id=request_id,
         query=query_token(found.embedding, goods.checkpoint.fingerprint),
-        in_catalog=ranking.in_catalog,
-        probability=ranking.probability,
-        verdict=verdict(ranking, goods.checkpoint.calibration.known_threshold),
+        in_catalog=ranking.in_catalog if fitted else None,
+        probability=ranking.probability if fitted else None,
+        verdict=verdict(ranking, threshold),
         matches=matches,
         considered=considered,
         catalog_version=goods.snapshot.version,

@@ -94,8 +94,13 @@ class MatchOut(ProductOut):
     """A product as an answer."""
 
     rank: int = Field(examples=[1])
-    probability: float = Field(description="That it is this very product", examples=[0.83])
-    likelihood: str = Field(description="The same in words", examples=["very likely this one"])
+    probability: float | None = Field(
+        description="That it is this very product; null if the encoder was not fitted to pairs",
+        examples=[0.83],
+    )
+    likelihood: str | None = Field(
+        description="The same in words", examples=["very likely this one"]
+    )
     cosine: float = Field(examples=[0.71])
     not_predicted: bool = Field(description="Whether its label is another than the elected one")
 
@@ -132,8 +137,11 @@ class Answer(BaseModel):
     query: str = Field(
         description="Stands for the photo in GET /v1/search and in links", examples=[QUERY]
     )
-    in_catalog: bool = Field(description="Whether the product is probably there at all")
-    probability: float = Field(description="Of that", examples=[0.9])
+    in_catalog: bool | None = Field(
+        description="Whether the product is probably there at all; null if the encoder was not "
+        "fitted to pairs"
+    )
+    probability: float | None = Field(description="Of that", examples=[0.9])
     verdict: str = Field(examples=["probably in this catalog"])
     matches: list[MatchOut]
     considered: int = Field(description="Products that the filters hold for", examples=[300])

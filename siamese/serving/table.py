@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -21,8 +22,8 @@ Row = tuple[str, str | None, dict[str, Value]]
 def rows_of_csv(content: bytes, types: Mapping[str, pa.DataType]) -> list[Row]:
     """Product id, path if there is one, and known attributes of each row.
 
-    A new column holds numbers if all of its values are (and none begins with a needless zero, as
-    article numbers do), truth values if all are `true` or `false`, and text otherwise.
+    A new column holds numbers if all of its values are (and none has a needless zero first or a
+    letter, as article numbers do), truth values if all are `true` or `false`, and text otherwise.
 
     Args:
         content: UTF-8, with a heading; commas, semicolons or tabs.
@@ -105,7 +106,7 @@ def _value(name: str, text: str, value: Value | None) -> Value | None:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        return None if "_" in text else float(text)  # to Python, 12_34 is a number
     except ValueError:
         return None
 
@@ -114,4 +115,6 @@ def _is_number(text: str) -> bool:
     """Whether nothing is lost by reading it as a number."""
     digits = text.lstrip("+-")
     needless_zero = digits[:1] == "0" and digits[1:2].isdigit()
-    return _number(text) is not None and digits[:1] in "0123456789." and not needless_zero
+    code = re.search("[A-Za-z]", text) is not None  # 12E4 is an article number
+    plain = digits[:1] in "0123456789." and not (needless_zero or code)
+    return plain and _number(text) is not None

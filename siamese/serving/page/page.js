@@ -132,14 +132,14 @@ function showAnswer(answer) {
   $("vote").hidden = !(fromPhoto && vote?.label);
   if (vote?.label) $("vote").textContent = `Predicted ${readable(vote.column)}: ${vote.label} (${Math.round(100 * vote.share)} % of the vote). Others are marked “not predicted”.`;
   heading = answer.matches.length ? `${answer.matches.length} of ${answer.considered.toLocaleString("en")} products, best first` : "No products";
-  const missing = fromPhoto && answer.matches.length > 0 && !answer.in_catalog;
+  const missing = fromPhoto && answer.matches.length > 0 && answer.in_catalog === false;
   $("notice").hidden = !missing;
   $("notice").textContent = "This product is probably not in this catalog. These are the most alike.";
   $("more").hidden = true;
   next = null;
   if (!answer.matches.length) nothing();
   const best = answer.matches[0];
-  announce(best ? `${answer.matches.length} products found. ${missing ? "Probably not in this catalog. " : ""}Best: ${nameOf(best, about.captions)}, ${best.likelihood}` : "No products found");
+  announce(best ? `${answer.matches.length} products found. ${missing ? "Probably not in this catalog. " : ""}Best: ${nameOf(best, about.captions)}${best.likelihood ? `, ${best.likelihood}` : ""}` : "No products found");
 }
 
 function nothing() {

@@ -19,6 +19,11 @@ function factsOf(product, captions) {
   return captions.slice(1).filter((name) => name in product.attributes).map((name) => said(product, name)).join(" · ");
 }
 
+// Products that were not ranked have none, nor have any where the encoder was not fitted to pairs.
+function hasScore(product) {
+  return typeof product.probability === "number";
+}
+
 function score(match) {
   const percent = match.probability >= 0.995 ? "over 99" : match.probability < 0.01 ? "under 1" : String(Math.round(100 * match.probability));
   return make("div", { class: "score" },
@@ -31,7 +36,7 @@ export function card(product, about) {
   const name = nameOf(product, about.captions);
   const facts = factsOf(product, about.captions);
   const alt = facts ? `${name}, ${facts}` : name;
-  const ranked = about.scored && "probability" in product;
+  const ranked = about.scored && hasScore(product);
   const sure = ranked && product.likelihood.startsWith("very");
   return make("li", {},
     make("article", { class: sure ? "card best" : "card", "data-id": product.product_id },
@@ -81,7 +86,7 @@ export function detail(product, about) {
   }
   openDialog(name, null, make("div", { class: "detail" },
     picture(sized(product.thumbnail, 640), name),
-    make("div", {}, about.scored && "probability" in product ? score(product) : null, actions, facts)));
+    make("div", {}, about.scored && hasScore(product) ? score(product) : null, actions, facts)));
 }
 
 // Products that go with one, as cards in the dialog, each with why it was chosen.
