@@ -40,6 +40,8 @@ from siamese.pair_score import Calibration
 from siamese.runs import Cost, Run, compare_runs, read_run
 from siamese.runtime import available_cores, keep_freed_memory
 
+# What tells a process its place among those of a training on several devices.
+OF_A_GROUP = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "default.yaml"
 
 
@@ -87,10 +89,18 @@ def train(arguments: list[str]) -> None:
     cost = cost_of(module, cli.watchers.speed, history[-1]["seconds"] if history else 0.0)
     runs = {folder.name: Run(cost, history, evaluation)}
     runs[folder.name].save(folder / "report.json")
-    write_manifest(data.frame, folder / "manifest.csv")
-    for rival in cli.config["rivals"]:
-        runs[Path(rival).stem] = run_rival(Path(rival), cli.config, folder)
+    if data.path.resolve() != (folder / "manifest.csv").resolve():  # that table is the user's
+        write_manifest(data.frame, folder / "manifest.csv")
+    failed = []
+    for rival in map(Path, cli.config["rivals"]):
+        run = run_rival(rival, cli.config, folder)
+        if run is None:
+            failed.append(str(rival))
+        else:
+            runs[rival.stem] = run
     print(f"\n{compare_runs(runs)}\n\nsaved {folder}/model.safetensors")
+    if failed:
+        raise UserError(f"{', '.join(failed)}: failed, see above; mend it or leave it out")
 
 
 def resume_from(choice: str | None, folder: Path) -> Path | None:
@@ -130,8 +140,11 @@ def cost_of(module: SiameseModule, speed: Speed, seconds: float) -> Cost:
     )
 
 
-def run_rival(config: Path, own: Namespace, folder: Path) -> Run:
-    """Run another recipe on the same data, in a process of its own: its memory is its own."""
+def run_rival(config: Path, own: Namespace, folder: Path) -> Run | None:
+    """Run another recipe on the same data; None if it fails.
+
+    In a process of its own, whose memory is its own, and which is no part of this one's group.
+    """
     place, data = folder / config.stem, own["data"]
     settings = {
         "--config": config,
@@ -146,10 +159,9 @@ def run_rival(config: Path, own: Namespace, folder: Path) -> Run:
     }
     words = [str(word) for pair in settings.items() for word in pair]
     command = [sys.executable, __file__, *words]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL)  # noqa: S603 (our own script)
-    if done.returncode:
-        raise UserError(f"{config}: this recipe failed, see above; mend it or leave it out")
-    return read_run(place / "report.json")
+    alone = {name: value for name, value in os.environ.items() if name not in OF_A_GROUP}
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, env=alone)  # noqa: S603 (our own)
+    return None if done.returncode else read_run(place / "report.json")
 
 
 def main(arguments: list[str]) -> int:

@@ -120,8 +120,9 @@ class ProductBatches(Sampler[Draw]):
             near = random.permutation(self.nearest[np.searchsorted(self.usable, first)])
             others = (one for one in (first, *near) if one not in chosen)
             chosen += islice(others, self.alike)
-        others = (one for one in order if one not in chosen)
-        chosen += islice(others, self.products_per_batch - len(chosen))
+        if missing := self.products_per_batch - len(chosen):
+            others = (one for one in random.permutation(order) if one not in chosen)
+            chosen += islice(others, missing)
         return np.array(chosen)
 
     def _draw(self, random: np.random.Generator, number: int) -> Integers:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from datasets.layout import find_path, found_in, report_skipped
-from datasets.manifest import ManifestError, make_manifest
+from datasets.manifest import ManifestError, make_manifest, read_csv_as_text, with_numbers
 from datasets.splits import split_by_product
 
 LAYOUT = "images.csv (image, sender_id, label, kids) and photos images/IMAGE.jpg"
@@ -39,7 +39,9 @@ def read_clothing(
     """
     table_path = find_path(folder, ["images.csv"], LAYOUT)
     photos = find_path(folder, ["images"], LAYOUT)
-    table = pd.read_csv(table_path, dtype={"image": "str", "sender_id": "str"})
+    table = read_csv_as_text(table_path)
+    others = table.columns.difference(["image", "sender_id"])
+    table[others] = with_numbers(table[others])
     if not set(table) >= COLUMNS:
         found = ", ".join(map(str, table.columns))
         raise ManifestError(f"{table_path}: expected {LAYOUT}; found the columns {found}")

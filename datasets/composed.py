@@ -46,6 +46,13 @@ class Recipe:
     style: Style = "training"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.views < 1 or self.seed < 0:
+            raise ManifestError(
+                f"composed: views must be at least 1 and seed at least 0, not {self.views} and "
+                f"{self.seed}"
+            )
+
 
 class Garment(NamedTuple):
     """A cut-out by its name in file names, and what it is."""

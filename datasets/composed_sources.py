@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from datasets.composed import Recipe, compose
 from datasets.composed_photos import Kind, Style
-from datasets.manifest import BOX, SPLITS, make_manifest, write_manifest
+from datasets.manifest import BOX, SPLITS, ManifestError, make_manifest, validate, write_manifest
 from siamese.errors import UserError
 
 KIND_COLUMNS = ("label", "articleType", "subCategory", "category")
@@ -92,12 +93,14 @@ def read_composed(
     """
     from datasets.readers import reader_of  # which knows this reader, too
 
+    if not sources:
+        raise ManifestError("composed: has no sources; name a reader and a path at least")
+    recipe = Recipe(views, style, seed)
     parts = []
     for source, name in zip(sources, _names(sources), strict=True):
         frame = reader_of(source.reader, source.options)(Path(source.path))
         frame = frame[frame["split"].isin(source.splits)].reset_index(drop=True)
         if source.compose:
-            recipe = Recipe(views, style, seed)
             frame = _with_views(frame, Path(folder) / name, source, recipe, workers, boxes)
         if len(sources) > 1:
             frame["product_id"] = name + ":" + frame["product_id"]
@@ -123,17 +126,18 @@ def _with_views(
     boxes: bool,
 ) -> pd.DataFrame:
     """The source's rows and those of the composed photos, which have its products' attributes."""
+    if frame[["product_id", "path"]].isna().any(axis=None):
+        validate(frame)  # tells which rows
     products = frame[(frame["role"] == "product") & frame["split"].isin(source.compose)]
     products = products.drop_duplicates("product_id")
     kinds = pd.Series(source.kind, products.index) if source.kind else kinds_of(products)
     asked = products[["product_id", "path", "split"]].assign(kind=kinds)
     made = compose(folder, asked, recipe, workers, boxes)
+    made["role"] = np.where(made["number"] == 0, "product", "person")
     attributes = products.drop(columns=["path", "role", *BOX], errors="ignore")
-    rows = made.merge(attributes, on="product_id")
-    alone = rows["number"] == 0
-    rows["role"] = alone.map({True: "product", False: "person"})
-    rows = rows[~alone | (rows["split"] == "train")]
-    return pd.concat([frame, rows.drop(columns="number")], ignore_index=True)
+    rows = made.drop(columns="number").merge(attributes, on="product_id")
+    rows = rows[(rows["role"] == "person") | (rows["split"] == "train")]
+    return pd.concat([frame, rows], ignore_index=True)
 
 
 def kinds_of(products: pd.DataFrame) -> pd.Series:

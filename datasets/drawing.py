@@ -29,12 +29,12 @@ def run_tasks(
     Args:
         work: A function of a module, so that other processes can import it.
         tasks: Its arguments.
-        workers: Processes.
+        workers: Processes; with none or one it is done in this one.
         title: Of the bar.
     """
     with tqdm(total=len(tasks), desc=title, unit="product") as bar:
         results = []
-        if workers == 1:
+        if workers <= 1:
             for result in map(work, tasks):
                 results.append(result)
                 bar.update()

@@ -4,6 +4,7 @@ A training needs two photos of a product: the second may be a part of the only o
 """
 
 import csv
+import io
 import os
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from datasets.layout import find_path, found_in, report_skipped
 from datasets.manifest import ManifestError, make_manifest
 from datasets.splits import split_by_product
 from siamese.boxes import BOX
-from siamese.photos import photo_size
+from siamese.photos import PhotoError, photo_size
 
 LAYOUT = "styles.csv (id, gender, masterCategory, …) and photos images/ID.jpg"
 NAME = "productDisplayName"  # the only column with free text, and the last
@@ -54,6 +55,8 @@ def read_fashion_products(
     Raises:
         ManifestError: another layout, no photo at all, or too few products.
     """
+    if seed < 0:
+        raise ManifestError(f"fashion_products: seed must be at least 0, not {seed}")
     table_path = find_path(folder, ["styles.csv"], LAYOUT)
     photos = find_path(folder, ["images"], LAYOUT)
     table = _read_styles(table_path)
@@ -76,18 +79,37 @@ def read_fashion_products(
 
 
 def _with_parts(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The product photos, and a box within each as a photo of a person."""
+    """The product photos, and a box within each as a photo of a person.
+
+    A photo that cannot be read has none; the manifest's checks tell of it.
+    """
     random = np.random.default_rng(seed)
-    size = np.array([photo_size(path)[::-1] for path in frame["path"]], np.float64)
+    sizes = [_size_of(path) for path in frame["path"]]
+    whole = frame[[size is not None for size in sizes]]
+    size = np.array([size for size in sizes if size is not None], np.float64).reshape(-1, 2)
     shown = (size * random.uniform(*SHOWN, size.shape)).round()
     start = ((size - shown) * random.random(size.shape)).round()
     boxes = pd.DataFrame(np.hstack([start, start + shown]), columns=list(BOX))
-    return pd.concat([frame, frame.assign(role="person", **boxes)], ignore_index=True)
+    boxes.index = whole.index
+    return pd.concat([frame, whole.assign(role="person", **boxes)], ignore_index=True)
+
+
+def _size_of(path: str) -> tuple[int, int] | None:
+    """Width and height."""
+    try:
+        height, width = photo_size(path)
+    except PhotoError:
+        return None
+    return width, height
 
 
 def _read_styles(path: Path) -> pd.DataFrame:
     """styles.csv as text, its broken lines mended or, if that cannot be done, left out."""
-    with path.open(encoding="utf-8-sig", newline="") as stream:
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: is no text in UTF-8; save it as CSV in UTF-8") from error
+    with io.StringIO(text, newline="") as stream:
         lines = csv.reader(stream)
         header = next(lines, [])
         if "id" not in header:

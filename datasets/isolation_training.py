@@ -93,8 +93,13 @@ class IsolationModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimiser = torch.optim.AdamW(self.network.parameters(), self.rate, weight_decay=0.02)
+        rise = 0.1 if self.steps != 10 else 0.2  # a rise of one step would divide by zero
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, self.rate, total_steps=self.steps, pct_start=0.1, cycle_momentum=False
+            optimiser,
+            self.rate,
+            total_steps=self.steps,
+            pct_start=rise,
+            cycle_momentum=False,
         )
         return {
             "optimizer": optimiser,
@@ -278,6 +283,8 @@ def main(words: Sequence[str]) -> int:
     arguments = parser.parse_args(words)
     if arguments.epochs < (1 if arguments.start is None else 0):
         parser.error("--epochs must be at least 1, or 0 with --start")
+    if not 0 <= arguments.seed < 2**32:
+        parser.error("--seed must be from 0 to 4294967295")
     quieten()
     keep_freed_memory()
     started = time.perf_counter()

@@ -166,8 +166,9 @@ class JointModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimiser = torch.optim.AdamW(self.parameters(), RATE, weight_decay=DECAY)
+        rise = 0.1 if self.steps != 10 else 0.2  # a rise of one step would divide by zero
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, RATE, total_steps=self.steps, pct_start=0.1
+            optimiser, RATE, total_steps=self.steps, pct_start=rise
         )
         return {
             "optimizer": optimiser,
@@ -287,6 +288,8 @@ def main(words: Sequence[str]) -> int:
     choice = parser.parse_args(words)
     if min(choice.size, choice.views, choice.steps) < 1 or not 0 < choice.weight < 1e6:
         parser.error("--size, --views and --steps must be at least 1, --weight above 0")
+    if not 0 <= choice.seed < 2**32:
+        parser.error("--seed must be from 0 to 4294967295")
     if not 0 <= choice.light <= 1:
         parser.error("--light must be from 0 to 1")
     quieten()

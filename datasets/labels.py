@@ -14,14 +14,16 @@ from siamese.verification import Integers
 def kinds_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
     """Number of each photo's kind, int64 (rows,): equal where all of these columns are.
 
-    A product with an empty cell is a kind of its own.
+    A product's cell may be filled in one of its rows alone, and the first that is counts. A product
+    without any is a kind of its own.
 
     Raises:
         ManifestError: No such column.
     """
     _check(frame, names, "data.alike")
-    known = frame[list(names)].notna().all(axis=1)
-    values = frame[list(names)].astype("str").apply(tuple, axis=1)
+    first = frame.groupby("product_id")[list(names)].transform("first")
+    known = first.notna().all(axis=1)
+    values = first.astype("str").apply(tuple, axis=1)
     keys = values.where(known, frame["product_id"])
     return pd.factorize(keys)[0].astype(np.int64)
 

@@ -233,7 +233,7 @@ def validate(frame: pd.DataFrame, *, check_files: bool = True, workers: int = 2)
 def describe_faults(faults: pd.DataFrame) -> str:
     """The first faults as lines, how many more there are, and what to do."""
     count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-    lines = [f"the manifest has {count} (row r is line r + 2 of a CSV):"]
+    lines = [f"the manifest has {count} (row r is line r + 2 of a manifest's CSV):"]
     for fault in faults.head(SHOWN_FAULTS).itertuples():
         lines.append(f"  row {fault.row}, product {fault.product_id}, {fault.path}: {fault.fault}")
     if len(faults) > SHOWN_FAULTS:

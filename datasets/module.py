@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from datasets.batches import Draw, DrawnPairs, PairBatches, PhotoBatches, ProductBatches
 from datasets.cache import CachedPhotos, cache_photos
 from datasets.labels import classes_of, kinds_of
-from datasets.look_alikes import look_alikes_of
+from datasets.look_alikes import NEAREST, look_alikes_of
 from datasets.manifest import ManifestError, describe_faults, drop_broken_photos, find_faults
 from datasets.readers import reader_of
 from datasets.transforms import training_views
@@ -109,6 +109,11 @@ class ProductPhotos(pl.LightningDataModule):
                 "look_alikes must be at least 1, workers at least 0, not "
                 f"{(*sizes, look_alikes)} and {workers}"
             )
+        if look_alikes > min(products_per_batch, NEAREST + 1):
+            raise UserError(
+                f"look_alikes must be at most {NEAREST + 1}, and products_per_batch, not "
+                f"{look_alikes}"
+            )
         shares = (view_strength, view_light or 0.0, view_hue, view_camera, erase, broken_limit)
         if not all(0 <= share <= 1 for share in shares):
             raise UserError(
@@ -145,6 +150,11 @@ class ProductPhotos(pl.LightningDataModule):
         Raises:
             ManifestError: Before a training: its reports would have nothing to compare.
         """
+        if stage == "fit" and getattr(self.trainer, "overfit_batches", False):
+            raise UserError(
+                "trainer.overfit_batches takes batches in an order of its own; use "
+                "trainer.limit_train_batches"
+            )
         if self.frame.empty:
             self._load()
         for split in ("validation", "test") if stage == "fit" else ():

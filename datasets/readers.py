@@ -79,6 +79,8 @@ def reader_of(name: str, options: dict[str, Any]) -> Callable[[Path], pd.DataFra
     Raises:
         ManifestError: Unknown reader or option, or an option of another type than the reader's.
     """
+    if not isinstance(options, dict):
+        raise ManifestError(f"the options of a reader are an object, not {options!r}")
     if name not in READERS:
         raise ManifestError(f"unknown reader {name!r}; there are {', '.join(sorted(READERS))}")
     read = READERS[name]

@@ -5,7 +5,6 @@ Every photo depends on (seed, product, photo) alone, so that counts and workers 
 
 import argparse
 import json
-import os
 from itertools import repeat
 from pathlib import Path
 
@@ -64,7 +63,8 @@ def write_rendered_dataset(
     write_atomically(folder / STARTED, json.dumps(parameters, indent=1).encode())
     tasks = zip(repeat(folder), range(products), repeat((low, high)), repeat(seed), repeat(style))
     run_tasks(_draw_product, list(tasks), workers, "drawing products")
-    os.replace(folder / STARTED, folder / FINISHED)
+    write_atomically(folder / FINISHED, json.dumps(parameters, indent=1).encode())
+    (folder / STARTED).unlink(missing_ok=True)  # another process may have drawn the same
     return folder
 
 

@@ -145,7 +145,8 @@ def twin_groups(
         The group of each product, indexed by product_id; its name is the group's smallest id,
         so a product without twins is its own group. Unreadable photos have no twins.
     """
-    shown = frame[frame["role"] == "product"]
+    named = frame["product_id"].notna() & frame["path"].notna()  # the manifest's checks tell others
+    shown = frame[(frame["role"] == "product") & named]
     with ThreadPoolExecutor(max(1, workers)) as pool:
         thumbnails = list(pool.map(_thumbnail_or_none, shown["path"]))
     readable = [index for index, thumbnail in enumerate(thumbnails) if thumbnail is not None]

@@ -12,6 +12,7 @@ from datasets.layout import find_path, found_in, report_skipped
 from datasets.manifest import BOX, ManifestError, make_manifest
 from datasets.splits import keep_photos_in_one_split, split_by_product
 
+SIDES = ("left", "top", "width", "height")
 LAYOUT = (
     "meta/json/train_pairs_CATEGORY.json, test_pairs_CATEGORY.json and retrieval_CATEGORY.json, "
     "and the downloaded photos as images/000000001.jpg"
@@ -92,15 +93,20 @@ def _rows(lists: Path, category: str) -> list[dict[str, Any]]:
     for split in ("train", "test"):
         path = lists / f"{split}_pairs_{category}.json"
         for entry in _read_list(path, ("photo", "product", "bbox")):
-            left, top = float(entry["bbox"]["left"]), float(entry["bbox"]["top"])
-            right, bottom = left + entry["bbox"]["width"], top + entry["bbox"]["height"]
+            try:
+                left, top, width, height = (float(entry["bbox"][side]) for side in SIDES)
+            except (KeyError, TypeError, ValueError) as error:
+                raise ManifestError(
+                    f"{path}: photo {entry['photo']} has the bbox {entry['bbox']!r}; expected "
+                    f"numbers of {', '.join(SIDES)}"
+                ) from error
             rows.append(
                 {
                     "photo": entry["photo"],
                     "product_id": str(entry["product"]),
                     "role": "person",
                     "split": split,
-                    **dict(zip(BOX, (left, top, right, bottom), strict=True)),
+                    **dict(zip(BOX, (left, top, left + width, top + height), strict=True)),
                 }
             )
     return [{**row, "category": category} for row in rows]

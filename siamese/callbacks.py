@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,39 @@ def _spread(numbers: list[int], count: int) -> list[int]:
     return [numbers[place] for place in places]
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the weights of the epoch that ranks validation products best, as best.ckpt."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder,
+            filename="best",
+            monitor="validation/mean_reciprocal_rank",
+            mode="max",
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the best of before, though its folder be renamed or the run go on elsewhere.
+
+        Lightning forgets how good it was where the folder is another, and loads it from there.
+        """
+        assert self.dirpath is not None
+        if not state_dict["best_model_path"]:
+            return  # nothing was validated yet
+        before = Path(state_dict["best_model_path"])
+        here = Path(self.dirpath) / before.name
+        if before.exists() and not here.exists():
+            here.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(before, here)
+        if not here.exists():
+            return  # lost: the best of what follows is
+        paths = {"best_model_path": str(here), "kth_best_model_path": str(here)}
+        scores = {str(here): score for score in state_dict["best_k_models"].values()}
+        moved = {"dirpath": str(self.dirpath), "best_k_models": scores, "last_model_path": ""}
+        super().load_state_dict(state_dict | paths | moved)
+
+
 class Watchers:
     """What every training run has: checkpoints best and last, progress bar, curves, pictures.
 
@@ -208,12 +242,13 @@ class Watchers:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.checkpoints = ModelCheckpoint(
+        self.checkpoints = BestCheckpoint(folder)
+        # Of each epoch, once its line is in the curves; `save_last` waits for one that is better.
+        self.last = ModelCheckpoint(
             folder,
-            filename="best",
-            monitor="validation/mean_reciprocal_rank",
-            mode="max",
-            save_last=True,
+            filename="last",
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
         self.speed = Speed()
@@ -223,5 +258,6 @@ class Watchers:
     def callbacks(self, progress_bar: bool, files: bool) -> list[Callback]:
         """As the trainer wants them, with or without those that show and those that write."""
         bar = [SpeedBar(self.speed)] if progress_bar else []
-        writers = [self.checkpoints, self.curves, self.pictures] if files else []
+        files_of = [self.curves, self.pictures, self.checkpoints, self.last]
+        writers = files_of if files else []
         return [self.speed, *bar, *writers]

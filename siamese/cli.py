@@ -54,6 +54,16 @@ class TrainingCLI(LightningCLI):
             },
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """As Lightning does; what it would not tell of in one line is a `UserError`."""
+        try:
+            super().parse_arguments(parser, args)
+        except UnicodeDecodeError as error:
+            raise UserError("--config: is no text in UTF-8; save it as UTF-8") from error
+        seed = self.config["seed_everything"]
+        if not isinstance(seed, bool) and not 0 <= (seed or 0) < 2**32:
+            raise UserError(f"--seed_everything {seed}: must be from 0 to {2**32 - 1}")
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """`--ckpt_path`, and one seed for all that draws."""
         parser.add_argument(

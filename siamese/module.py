@@ -113,6 +113,8 @@ class SiameseModule(pl.LightningModule):
             )
         if not 0 <= (warmup or 0) <= 1:
             raise UserError(f"model.warmup must be a share from 0 to 1, not {warmup}")
+        if mix_styles and freeze_backbone:
+            raise UserError("model.mix_styles has no effect with freeze_backbone; leave out one")
         if start_from is not None:
             pretrained = False
         preprocessing = normalised_for(preprocessing, encoder.backbone, pretrained)
@@ -287,7 +289,9 @@ class SiameseModule(pl.LightningModule):
         if self.optimiser == "sgd":
             optimiser = torch.optim.SGD(groups, lr=self.learning_rate)
         else:
-            optimiser = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+            clipped = self._trainer is not None and bool(self._trainer.gradient_clip_val)
+            # Lightning cannot clip what the fused one unscales by itself.
+            optimiser = torch.optim.AdamW(groups, lr=self.learning_rate, fused=not clipped)
         if self.warmup is None:
             return optimiser
         steps = self.trainer.estimated_stepping_batches

@@ -180,6 +180,14 @@ def test_groups_are_of_look_alikes_of_their_first() -> None:
     assert len(set(first)) > 0.9 * len(first)
 
 
+def test_what_groups_leave_over_is_filled_with_other_products_each_time() -> None:
+    product, is_person = shop([1] * 200)
+    sampler = ProductBatches(product, is_person, 60, 1)
+    sampler.gather(neighbours(sampler.usable, 30), 31)  # one group, and 29 more
+    first, second, third = (set(product[draw.rows].tolist()) for draw in epoch_of(sampler, 0))
+    assert len(first & second & third) < 20
+
+
 def test_the_shares_of_gathered_batches_are_the_batch_of_one() -> None:
     product, is_person = shop([3] * 19)
 

@@ -138,6 +138,8 @@ def test_two_sources_of_one_reader_are_numbered(shop: Path, tmp_path: Path) -> N
     [
         (["--path", "/nowhere"], "/nowhere"),
         (["--path", "{shop}", "--options", '{"tests": 5}'], "reader clothing has no option tests"),
+        (["--path", "{shop}", "--options", "5"], "the options of a reader are an object, not 5"),
+        (["--path", "{shop}", "--views", "0"], "views must be at least 1"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(
@@ -252,6 +254,24 @@ def test_photos_without_a_garment_are_refused_with_the_reason(tmp_path: Path) ->
     )
     with pytest.raises(ManifestError, match="no garment could be cut out of 1 product photos"):
         compose(tmp_path / "made", products, Recipe(), workers=1)
+
+
+def test_a_table_of_ones_own_may_have_any_column_and_its_faults_are_told(
+    shop: Path, tmp_path: Path
+) -> None:
+    rows = ["path,product_id,role,split,number"]
+    rows += [f"images/shirt{n}.jpg,p{n},product,train,{n}" for n in range(3)]
+    table = shop / "own.csv"
+    table.write_text("\n".join(rows))
+    source = Source("manifest", str(table), {}, "short-sleeved")
+    frame = read_composed(tmp_path / "made", sources=[source], views=1, workers=0)
+    worn = frame[frame["role"] == "person"]
+    assert dict(zip(worn["product_id"], worn["number"], strict=True)) == {"p0": 0, "p1": 1, "p2": 2}
+    table.write_text("\n".join([*rows, "images/shirt4.jpg,,product,train,4"]))
+    with pytest.raises(ManifestError, match="row 3"):
+        read_composed(tmp_path / "made", sources=[source], views=1, workers=1)
+    with pytest.raises(ManifestError, match="has no sources"):
+        read_composed(tmp_path / "made", sources=[])
 
 
 def test_the_config_may_name_sources_as_plain_values(shop: Path, tmp_path: Path) -> None:

@@ -92,3 +92,11 @@ def test_a_batch_without_any_known_class_pulls_at_nothing() -> None:
     heads.loss(features, torch.full((2, 1), -1)).backward()
     assert features.grad is not None
     assert not features.grad.any()
+
+
+def test_a_product_is_of_the_kind_that_any_of_its_rows_tells() -> None:
+    """As where a shop's table has its labels beside the product photo alone."""
+    frame = pd.DataFrame(
+        {"product_id": list("aabbcc"), "label": ["x", None, None, "x", None, None]}
+    )
+    assert kinds_of(frame, ["label"]).tolist() == [0, 0, 0, 0, 1, 1]

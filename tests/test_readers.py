@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from datasets.clothing import read_clothing
 from datasets.deepfashion import read_deepfashion
 from datasets.deepfashion2 import read_deepfashion2
 from datasets.fashion_products import read_fashion_products
@@ -522,3 +523,46 @@ def test_other_folders_are_no_street2shop(tmp_path: Path) -> None:
         photo.unlink()
     with pytest.raises(ManifestError, match="no product has a downloaded shop photo"):
         read_street2shop(tmp_path)
+
+
+def test_a_bbox_of_street2shop_without_four_numbers_is_told(tmp_path: Path) -> None:
+    entry = {"photo": 1, "product": 2, "bbox": {"left": 1, "top": 2, "width": 3}}
+    for bbox in (entry["bbox"], None, [1, 2, 3, 4]):
+        for kind in ("train_pairs", "test_pairs", "retrieval"):
+            write_json(tmp_path / "meta" / "json" / f"{kind}_x.json", [{**entry, "bbox": bbox}])
+        save_photo(tmp_path / "images" / "000000001.jpg")
+        with pytest.raises(ManifestError, match="expected numbers of left, top, width, height"):
+            read_street2shop(tmp_path)
+
+
+def test_tables_in_another_encoding_are_told(tmp_path: Path) -> None:
+    save_photo(tmp_path / "images" / "1.jpg")
+    (tmp_path / "styles.csv").write_bytes("id,gender\n1,Männer\n".encode("latin-1"))
+    (tmp_path / "images.csv").write_bytes("image,sender_id,label\n1,2,Röcke\n".encode("latin-1"))
+    for read in (read_fashion_products, read_clothing):
+        with pytest.raises(ManifestError, match="is no text in UTF-8"):
+            read(tmp_path)
+
+
+def test_a_broken_photo_has_no_part_and_is_left_to_the_checks(tmp_path: Path) -> None:
+    for number in range(12):
+        save_photo(tmp_path / "images" / f"{number}.jpg", 80, 80)
+    lines = ["id,gender", *(f"{number},Men" for number in range(12))]
+    write(tmp_path / "styles.csv", "\n".join(lines))
+    (tmp_path / "images" / "5.jpg").write_bytes(b"")
+    frame = read_fashion_products(tmp_path, parts=True, validation=2, test=2)
+    roles = frame.groupby("product_id")["role"].apply(sorted).to_dict()
+    assert roles.pop("5") == ["product"]
+    assert set(map(tuple, roles.values())) == {("person", "product")}
+
+
+def test_a_product_photo_without_a_product_is_told(tmp_path: Path) -> None:
+    lines = ["path,product_id,role"]
+    for number in range(9):
+        for role in ("product", "person"):
+            save_photo(tmp_path / f"{number}_{role}.png")
+            lines.append(f"{number}_{role}.png,p{number},{role}")
+    save_photo(tmp_path / "none.png")
+    write(tmp_path / "all.csv", "\n".join([*lines, "none.png,,product"]))
+    with pytest.raises(ManifestError, match="row 18 has no product_id"):
+        read_pairs_csv(tmp_path / "all.csv", validation=2, test=2)

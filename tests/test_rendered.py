@@ -246,3 +246,19 @@ def test_the_style_is_a_parameter_like_others(tmp_path: Path) -> None:
         write_rendered_dataset(tmp_path / "shop", 1, 1, workers=1)
     with pytest.raises(ValueError, match="style must be one of demo, shop, not 'market'"):
         write_rendered_dataset(tmp_path / "new", 1, 1, style="market")  # type: ignore[arg-type]
+
+
+def test_two_may_draw_into_one_folder_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one has finished, and taken its mark away, before this one does."""
+    draw = rendered.run_tasks
+
+    def with_another(*words: Any) -> Any:
+        monkeypatch.setattr(rendered, "run_tasks", draw)
+        write_rendered_dataset(tmp_path, products=2, workers=1)
+        return draw(*words)
+
+    monkeypatch.setattr(rendered, "run_tasks", with_another)
+    write_rendered_dataset(tmp_path, products=2, workers=1)
+    assert {path.name for path in tmp_path.glob("*.json")} == {rendered.FINISHED}

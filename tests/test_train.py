@@ -117,6 +117,63 @@ def test_a_killed_run_resumes_to_the_very_end_of_an_uninterrupted_one(
     assert histories[0] == histories[1]
 
 
+def test_a_run_that_was_moved_goes_on_after_its_last_epoch_with_all_it_knew(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    """Validated every second epoch, stopped after one that was not, which is no better either."""
+    settings["model"] = {**settings["model"], "warmup": None}  # type: ignore[dict-item]
+    trainer = settings["trainer"]
+    assert isinstance(trainer, dict)
+    trainer |= {"check_val_every_n_epoch": 2, "enable_progress_bar": False, "max_epochs": 7}
+    whole = write(settings, tmp_path / "whole.yaml")
+    assert train.main(whole) == 0
+    trainer |= {"default_root_dir": str(tmp_path / "first"), "max_epochs": 5}
+    assert train.main(write(settings, tmp_path / "first.yaml")) == 0
+    last = torch.load(tmp_path / "first" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 4, "counted from 0"
+    (tmp_path / "first").rename(tmp_path / "moved")
+    trainer |= {"default_root_dir": str(tmp_path / "moved"), "max_epochs": 7}
+    moved = write(settings, tmp_path / "moved.yaml")
+    assert train.main([*moved, "--ckpt_path", "last"]) == 0
+    expected = load_file(tmp_path / "run" / "model.safetensors")
+    found = load_file(tmp_path / "moved" / "model.safetensors")
+    assert all((found[name] == expected[name]).all() for name in expected)
+    histories = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in read_run(report).history]
+        for report in (tmp_path / "run" / "report.json", tmp_path / "moved" / "report.json")
+    ]
+    assert histories[0] == histories[1]
+    assert ["validation/top_1" in row for row in histories[0]] == [False, True] * 3 + [False]
+
+
+def test_the_users_own_table_in_the_runs_folder_stays_as_it_is(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    table = tmp_path / "run" / "manifest.csv"
+    rows = table.read_text().splitlines()
+    own = "\n".join([*rows, rows[-1].replace(".jpg", "_lost.jpg")]) + "\n"
+    table.write_text(own)
+    settings["data"] = {
+        "reader": "manifest",
+        "path": str(table),
+        "broken_limit": 0.5,
+        "cache": str(tmp_path / "cache"),
+        "products_per_batch": 4,
+        "workers": 0,
+    }
+    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    assert table.read_text() == own
+
+
+def test_gradients_are_clipped_if_that_is_asked_for(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    """Lightning refuses to, with an optimiser that is fused."""
+    words = ["--trainer.fast_dev_run", "true", "--trainer.gradient_clip_val", "1"]
+    assert train.main([*write(settings, tmp_path / "c.yaml"), *words]) == 0
+
+
 def test_a_training_starts_from_another_runs_weights_and_resumes_from_its_own(
     settings: dict[str, object], tmp_path: Path
 ) -> None:
@@ -156,6 +213,34 @@ def test_rivals_run_on_the_same_data_and_stand_in_the_same_tables(
     assert read_run(tmp_path / "run/report.json").evaluation.retrieval["all"].catalog_size == 4
     rival = read_run(tmp_path / "run/histogram/report.json")
     assert rival.evaluation.retrieval["all"].catalog_size == 4
+
+
+def test_a_rival_that_fails_takes_no_table_with_it_and_is_no_part_of_a_group(
+    settings: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first process of several has its place among them in its environment."""
+    (tmp_path / "bad.yaml").write_text("data: {erase: 7}\n")
+    settings["rivals"] = [str(tmp_path / "bad.yaml"), str(ROOT / "configs" / "histogram.yaml")]
+    environments: list[dict[str, str]] = []
+    run = subprocess.run
+
+    def watched(command: list[str], **options: Any) -> Any:
+        environments.append(options["env"])
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    assert train.main(write(settings, tmp_path / "c.yaml")) == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1] == f"train.py: {tmp_path}/bad.yaml: failed, see above; " + (
+        "mend it or leave it out"
+    )
+    table = said.out.split("Retrieval")[1]
+    assert all(name in table for name in ("run", "histogram"))
+    assert [("PATH" in each, "MASTER_PORT" in each) for each in environments] == [(True, False)] * 2
 
 
 def test_a_fast_dev_run_goes_through_and_leaves_no_checkpoint(
@@ -335,6 +420,12 @@ def test_a_published_backbone_is_trained_whole_or_with_its_weights_frozen(
             + ["--model.preprocessing.mean=[0.4,0.4,0.4]"],
             "was made for mean [0.0, 0.0, 0.0]",
         ),
+        (["--model.pretrained", "/nowhere"], "no model.pretrained"),
+        (["--model.encoder.neck", "none"], "small_resnet takes no encoder.neck"),
+        (["--model.mix_styles=0.5", "--model.freeze_backbone=true"], "no effect with freeze"),
+        (["--seed_everything", "-1"], "must be from 0 to 4294967295"),
+        (["--trainer.overfit_batches", "1"], "use trainer.limit_train_batches"),
+        (["--data.look_alikes", "5"], "look_alikes must be at most"),
         (["--rivals", "[nowhere.yaml]"], "nowhere.yaml: no such config"),
         (["--rivals", "[configs/run.yaml]"], "configs/run.yaml: no such config"),
     ],
