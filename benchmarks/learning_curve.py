@@ -67,7 +67,7 @@ def main() -> None:
     photos.prepare_data()
     seen = look(given, *photos.part("train"), VIEWS, LIGHT, seed=0)
     lines = []
-    for count, seed in tqdm(planned):
+    for count, seed in tqdm(planned, desc="training", disable=None):
         started = time.perf_counter()
         encoder = trained(given, part_of(seen, count, seed), seed) if count else replace(given)
         seconds = time.perf_counter() - started
