@@ -128,6 +128,7 @@ def quieten() -> None:
     for message in (
         ".*LeafSpec.*",
         ".*Checkpoint directory .* exists and is not empty.*",
+        ".*The dirpath has changed from.*",  # of a run that was moved: last.ckpt alone
         ".*LightningCLI's args parameter.*",
         ".*module.*in eval mode at the start of training.*",  # those that are frozen
         ".*does not have many workers.*",

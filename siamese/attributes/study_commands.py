@@ -186,10 +186,9 @@ def _draw_clusters(
     table = cluster_labels(products.table, clusters, columns)
     table.to_csv(out / "clusters.csv", index=False)
     first = str(counts["column"].value_counts().idxmax())
+    common, share = label_name(first), f"{first} purity"
     notes = {
-        str(
-            row["cluster"]
-        ): f"{row['products']}: {row[f'{first} purity']:.0%} {row[label_name(first)]}"
+        str(row["cluster"]): f"{row['products']}: {row[share]:.0%} {row[common]}"
         for row in table.to_dict("records")
     }
     rows = samples_of(products.table, clusters, table["cluster"].tolist(), arguments.seed)
