@@ -12,6 +12,8 @@ from helpers_browser import Visit, idle, ids, upload, visits
 from helpers_serving import copy_of, make_shop, place_of, served
 from PIL import Image
 
+import infer
+from siamese.arguments import KEPT
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
 from siamese.isolation import Garment
@@ -201,3 +203,26 @@ def test_an_empty_shop_says_so(chromium: Any, shop: Path, tmp_path: Path) -> Non
         page.wait_for_selector("#results-heading:has-text('No products')")
         page.wait_for_selector("#grid >> text=This shop has no products yet.")
         assert not page.is_visible("#error")
+
+
+def test_products_have_no_score_where_the_encoder_was_not_fitted_to_pairs(
+    chromium: Any, shop: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "catalog"
+    words = ["--photos", shop / "photos", "--catalog", place, "--encoder", "colour_histogram"]
+    assert infer.main(["index", *map(str, words)]) == 0
+    with (
+        served(tmp_path, checkpoint=str(place / KEPT)) as address,
+        visits(chromium, address) as visit,
+    ):
+        page = visit().page
+        with page.expect_response("**/v1/search"):
+            page.set_input_files("#file", place_of(shop, "003"))
+        page.wait_for_selector("#results-heading:has-text('best first')")
+        idle(page)
+        assert ids(page)[0] == "003"
+        assert page.locator(".score").count() == 0
+        assert not page.is_visible("#notice")
+        page.click(".card[data-id='003'] .picture")
+        page.wait_for_selector("#dialog[open]")
+        assert page.locator(".score").count() == 0

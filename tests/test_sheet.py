@@ -7,7 +7,9 @@ import pytest
 from helpers_catalog import draw_photo
 from PIL import Image, ImageColor
 
+from siamese.catalog import CatalogError
 from siamese.photos import PhotoSource
+from siamese.pictures import save_picture
 from siamese.sheet import (
     FRAME,
     PHOTO,
@@ -105,3 +107,9 @@ def test_long_texts_end_in_an_ellipsis_and_short_ones_stay() -> None:
     assert short.endswith("…")
     assert len(short) < 30
     assert shortened("anything", 0) == "…"
+
+
+def test_a_picture_too_large_for_its_format_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="big.webp: the picture cannot be written"):
+        save_picture(str(tmp_path / "big.webp"), plain_photo(RED, (10, 17_000)))
+    assert not list(tmp_path.iterdir())
