@@ -110,6 +110,6 @@ def test_long_texts_end_in_an_ellipsis_and_short_ones_stay() -> None:
 
 
 def test_a_picture_too_large_for_its_format_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="big.webp: the picture cannot be written"):
+    with pytest.raises(CatalogError, match=r"big\.webp: the picture cannot be written"):
         save_picture(str(tmp_path / "big.webp"), plain_photo(RED, (10, 17_000)))
     assert not list(tmp_path.iterdir())
