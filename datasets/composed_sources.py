@@ -99,6 +99,8 @@ def read_composed(
     parts = []
     for source, name in zip(sources, _names(sources), strict=True):
         frame = reader_of(source.reader, source.options)(Path(source.path))
+        if frame[["product_id", "path"]].isna().any(axis=None):
+            validate(frame)  # tells which rows
         frame = frame[frame["split"].isin(source.splits)].reset_index(drop=True)
         if source.compose:
             frame = _with_views(frame, Path(folder) / name, source, recipe, workers, boxes)
@@ -126,8 +128,6 @@ def _with_views(
     boxes: bool,
 ) -> pd.DataFrame:
     """The source's rows and those of the composed photos, which have its products' attributes."""
-    if frame[["product_id", "path"]].isna().any(axis=None):
-        validate(frame)  # tells which rows
     products = frame[(frame["role"] == "product") & frame["split"].isin(source.compose)]
     products = products.drop_duplicates("product_id")
     kinds = pd.Series(source.kind, products.index) if source.kind else kinds_of(products)

@@ -43,8 +43,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if arguments.command == "search":
         _check_search(arguments, made)
     if getattr(arguments, "checkpoint", SHIPPED) is None:
-        catalog = arguments.catalog  # None: evaluate need not have one
-        arguments.checkpoint = (catalog and kept_encoder(catalog)) or SHIPPED
+        kept = arguments.catalog and kept_encoder(arguments.catalog)
+        if arguments.command == "evaluate" and arguments.catalog and not kept:
+            made.error(f"evaluate: {arguments.catalog} keeps no encoder; give its --checkpoint")
+        arguments.checkpoint = kept or SHIPPED
     return arguments
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import WandbLogger
 
@@ -213,6 +215,11 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
 
+    @property
+    def state_key(self) -> str:
+        """Lightning's own, which runs of earlier versions have in their checkpoints."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the best of before, though its folder be renamed or the run go on elsewhere.
 
@@ -221,17 +228,43 @@ class BestCheckpoint(ModelCheckpoint):
         assert self.dirpath is not None
         if not state_dict["best_model_path"]:
             return  # nothing was validated yet
-        before = Path(state_dict["best_model_path"])
-        here = Path(self.dirpath) / before.name
-        if before.exists() and not here.exists():
+        before = Path(state_dict["best_model_path"]).absolute()
+        here = Path(self.dirpath).absolute() / before.name
+        if here != before and not self._is_best(here, float(state_dict["best_model_score"])):
+            if not before.exists():
+                return  # lost: the best of what follows is
             here.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(before, here)
-        if not here.exists():
-            return  # lost: the best of what follows is
         paths = {"best_model_path": str(here), "kth_best_model_path": str(here)}
         scores = {str(here): score for score in state_dict["best_k_models"].values()}
         moved = {"dirpath": str(self.dirpath), "best_k_models": scores, "last_model_path": ""}
         super().load_state_dict(state_dict | paths | moved)
+
+    def _is_best(self, path: Path, score: float) -> bool:
+        """Whether a file is a best epoch of that score; another run's may lie there."""
+        if not path.exists():
+            return False
+        try:
+            states = torch.load(path, map_location="cpu", weights_only=True)["callbacks"]
+            return float(states[self.state_key]["best_model_score"]) == score
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError):
+            return False
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps last.ckpt of each epoch, once its line is in the curves.
+
+    Lightning's `save_last` waits for an epoch that is better.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder,
+            filename="last",
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
 
 
 class Watchers:
@@ -243,14 +276,7 @@ class Watchers:
 
     def __init__(self, folder: Path) -> None:
         self.checkpoints = BestCheckpoint(folder)
-        # Of each epoch, once its line is in the curves; `save_last` waits for one that is better.
-        self.last = ModelCheckpoint(
-            folder,
-            filename="last",
-            every_n_epochs=1,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        self.last = LastCheckpoint(folder)
         self.speed = Speed()
         self.curves = LearningCurves(folder / "learning_curves.png")
         self.pictures = HitsAndMisses(folder / "hits_and_misses.png")

@@ -132,11 +132,6 @@ class Encoder(nn.Module):
             self.backbone: nn.Module = ReportCNN(height, width, size)
             features = size
         elif config.backbone == "small_resnet":
-            if pretrained or config.neck == "none":
-                raise UserError(
-                    "small_resnet takes no encoder.neck: none, and no model.pretrained: both are "
-                    "for published backbones; use model.start_from for weights of train.py"
-                )
             self.backbone, features = _small_resnet(config)
             neck = _neck(features, config)
         elif config.backbone in HISTOGRAMS:

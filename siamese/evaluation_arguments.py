@@ -53,13 +53,13 @@ def add_evaluation(
         "--second-look",
         action=argparse.BooleanOptionalAction,
         help="photos of people without a box: the mean of the whole and of where its garment is; "
-        "by default as the encoder does it",
+        "by default as the encoder does it, of several side by side not",
     )
     calibrate.add_argument(
         "--cut-out",
         action=argparse.BooleanOptionalAction,
         help="product photos without a box: the mean of the whole and of the garment cut out; "
-        "by default as the encoder does it",
+        "by default as the encoder does it, of several side by side not",
     )
     calibrate.add_argument("--out", required=True, help="model.safetensors to write")
     calibrate.add_argument("--device", help="cpu, cuda, …")

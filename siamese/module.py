@@ -113,6 +113,11 @@ class SiameseModule(pl.LightningModule):
             )
         if not 0 <= (warmup or 0) <= 1:
             raise UserError(f"model.warmup must be a share from 0 to 1, not {warmup}")
+        if encoder.backbone == "small_resnet" and (pretrained or encoder.neck == "none"):
+            raise UserError(
+                "small_resnet takes no encoder.neck: none, and no model.pretrained: both are for "
+                "published backbones; use model.start_from for weights of train.py"
+            )
         if mix_styles and freeze_backbone:
             raise UserError("model.mix_styles has no effect with freeze_backbone; leave out one")
         if start_from is not None:

@@ -9,8 +9,9 @@ from typing import cast
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
-from siamese.callbacks import LearningCurves, _spread
+from siamese.callbacks import BestCheckpoint, LastCheckpoint, LearningCurves, _spread
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,12 @@ def test_epochs_without_a_validation_have_no_validation_figures(tmp_path: Path) 
     assert [row.get("validation/top_1") for row in curves.history] == [None, 0.25, None, 0.75]
     curves.on_train_end(cast(pl.Trainer, trainer), module)
     assert (tmp_path / "curves.png").is_file()
+
+
+def test_checkpoints_of_earlier_versions_know_the_best_and_others_may_stand_beside(
+    tmp_path: Path,
+) -> None:
+    """Lightning tells the states of callbacks apart by these keys."""
+    usual = ModelCheckpoint(tmp_path, monitor="validation/mean_reciprocal_rank", mode="max")
+    assert BestCheckpoint(tmp_path).state_key == usual.state_key
+    assert LastCheckpoint(tmp_path).state_key != ModelCheckpoint(tmp_path).state_key

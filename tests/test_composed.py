@@ -267,9 +267,11 @@ def test_a_table_of_ones_own_may_have_any_column_and_its_faults_are_told(
     frame = read_composed(tmp_path / "made", sources=[source], views=1, workers=0)
     worn = frame[frame["role"] == "person"]
     assert dict(zip(worn["product_id"], worn["number"], strict=True)) == {"p0": 0, "p1": 1, "p2": 2}
-    table.write_text("\n".join([*rows, "images/shirt4.jpg,,product,train,4"]))
-    with pytest.raises(ManifestError, match="row 3"):
-        read_composed(tmp_path / "made", sources=[source], views=1, workers=1)
+    held = "images/shirt3.jpg,p3,product,test,3"
+    table.write_text("\n".join([*rows, held, "images/shirt4.jpg,,product,train,4"]))
+    trained = Source("manifest", str(table), {}, "short-sleeved", splits=("train",))
+    with pytest.raises(ManifestError, match="row 4"):
+        read_composed(tmp_path / "made", sources=[trained], views=1, workers=1)
     with pytest.raises(ManifestError, match="has no sources"):
         read_composed(tmp_path / "made", sources=[])
 

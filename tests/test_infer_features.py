@@ -129,6 +129,9 @@ def test_evaluate_measures_the_encoder_of_the_catalog_that_is_named(
         )
     ]
     assert told[0] == told[1] != told[2]
+    with pytest.raises(SystemExit):
+        infer.main(["evaluate", str(listed), "--catalog", str(shop / "photos")])
+    assert "keeps no encoder; give its --checkpoint" in capsys.readouterr().err
 
 
 def test_an_encoder_that_was_not_fitted_to_pairs_tells_no_probability(

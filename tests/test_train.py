@@ -146,6 +146,34 @@ def test_a_run_that_was_moved_goes_on_after_its_last_epoch_with_all_it_knew(
     assert ["validation/top_1" in row for row in histories[0]] == [False, True] * 3 + [False]
 
 
+def test_a_run_that_goes_on_in_a_folder_of_another_keeps_its_own_best(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    """That no later epoch beats, for the rate is so small that none changes anything."""
+    trainer = settings["trainer"]
+    assert isinstance(trainer, dict)
+    trainer |= {"enable_progress_bar": False, "default_root_dir": str(tmp_path / "other")}
+    assert train.main([*write(settings, tmp_path / "other.yaml"), "--seed_everything", "5"]) == 0
+    settings["model"] = {**settings["model"], "warmup": None, "learning_rate": 0.0}  # type: ignore[dict-item]
+    trainer["default_root_dir"] = str(tmp_path / "own")
+    assert train.main(write(settings, tmp_path / "own.yaml")) == 0
+    trainer |= {"default_root_dir": str(tmp_path / "other"), "max_epochs": 3}
+    words = ["--ckpt_path", str(tmp_path / "own" / "last.ckpt")]
+    assert train.main([*write(settings, tmp_path / "c.yaml"), *words]) == 0
+    own, found = (
+        torch.load(tmp_path / name / "best.ckpt", weights_only=True)["state_dict"]
+        for name in ("own", "other")
+    )
+    assert all(torch.equal(own[name], found[name]) for name in own)
+
+
+def test_a_user_may_keep_every_epoch_besides(settings: dict[str, object], tmp_path: Path) -> None:
+    words = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_top_k=-1"]
+    words += [f"--trainer.callbacks.dirpath={tmp_path}/all"]
+    assert train.main([*write(settings, tmp_path / "c.yaml"), *words]) == 0
+    assert len(list((tmp_path / "all").iterdir())) == 2
+
+
 def test_the_users_own_table_in_the_runs_folder_stays_as_it_is(
     settings: dict[str, object], tmp_path: Path
 ) -> None:

@@ -138,6 +138,8 @@ def read_companions(path: str, snapshot: Snapshot, category: str) -> Companions:
             if not {SET, PRODUCT} <= set(rows.fieldnames or ()):
                 raise TasteError(f"{path}: needs the columns {SET} and {PRODUCT}")
             for row in rows:
+                if not row[SET] and not row[PRODUCT]:
+                    continue  # spreadsheets end with such
                 if not row[SET] or not row[PRODUCT]:
                     raise TasteError(f"{path}: line {rows.line_num} lacks {SET} or {PRODUCT}")
                 sets.setdefault(row[SET], []).append(row[PRODUCT])
