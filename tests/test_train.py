@@ -149,7 +149,7 @@ def test_a_run_that_was_moved_goes_on_after_its_last_epoch_with_all_it_knew(
 def test_a_run_that_goes_on_in_a_folder_of_another_keeps_its_own_best(
     settings: dict[str, object], tmp_path: Path
 ) -> None:
-    """That no later epoch beats, for the rate is so small that none changes anything."""
+    """No later epoch is better, for the learning rate is 0."""
     trainer = settings["trainer"]
     assert isinstance(trainer, dict)
     trainer |= {"enable_progress_bar": False, "default_root_dir": str(tmp_path / "other")}
