@@ -162,7 +162,7 @@ def test_similar_products_and_feedback(visit: Visit, shop: Path) -> None:
     upload(page, place_of(shop, "005"))
     page.click(".card .picture")
     page.click("dialog >> text=This is it")
-    page.wait_for_selector("#notice:has-text('Thank you')")
+    page.wait_for_selector("#told:has-text('Thank you')")
     assert '"005", "verdict": "right"' in (shop / "serving" / "feedback.jsonl").read_text()
     page.click(".card .picture")
     page.click("dialog >> text=More like this")
@@ -343,6 +343,6 @@ def test_a_link_is_copied_that_holds_the_search(visit: Visit, shop: Path) -> Non
     page = visit(permissions=["clipboard-read", "clipboard-write"]).page
     upload(page, place_of(shop, "003"))
     page.click("text=Copy link")
-    page.wait_for_selector("#notice >> text=The link is copied")
+    page.wait_for_selector("#told >> text=The link is copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.url
     assert "?q=" in page.url

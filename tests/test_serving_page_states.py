@@ -56,8 +56,9 @@ def test_faults_are_told_with_a_way_on(visit: Visit, shop: Path, tmp_path: Path)
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
     page.set_input_files("#file", tmp_path / "bad.jpg")
     page.wait_for_selector("#error:has-text('no JPEG')")
-    page.click("#again")
-    page.wait_for_selector("#error", state="hidden")
+    assert page.is_visible("#drop")
+    assert not page.is_visible("#asked")
+    assert page.query_selector("#error button") is None  # it would fail again
     page.route("**/v1/search", lambda route: route.fulfill(status=503, body="{}"))
     page.set_input_files("#file", place_of(shop, "003"))
     page.wait_for_selector("#error >> text=Try again")
@@ -65,6 +66,91 @@ def test_faults_are_told_with_a_way_on(visit: Visit, shop: Path, tmp_path: Path)
     page.click("#error >> text=Try again")
     page.wait_for_selector(".score")
     assert ids(page)[0] == "003"
+
+
+def held_searches(page: Any) -> list[Any]:
+    """Searches by photo that wait to be continued."""
+    held: list[Any] = []
+    page.route("**/v1/search", lambda route: held.append(route))
+    return held
+
+
+def test_a_filter_chosen_while_a_photo_is_searched_for_counts_for_that_photo(
+    visit: Visit, shop: Path
+) -> None:
+    page = visit().page
+    upload(page, place_of(shop, "000"))
+    first = page.url
+    held = held_searches(page)
+    with page.expect_request("**/v1/search"):
+        page.set_input_files("#file", place_of(shop, "003"))
+    with page.expect_request("**/v1/search"):
+        page.click("#facets >> text=Tshirts")
+    assert page.url == first  # the answer that stands there is still the first photo's
+    held[-1].continue_()
+    page.wait_for_selector(".card[data-id='000']", state="detached")
+    idle(page)
+    assert ids(page)[0] == "003"
+    assert "f=" in page.url
+    assert not set(ids(page)) - {"001", "003", "005", "007"}
+    page.go_back()
+    page.wait_for_selector(".card[data-id='000']")
+    idle(page)
+    assert ids(page)[0] == "000"
+
+
+def test_a_photo_that_cannot_be_used_leaves_the_one_before(
+    visit: Visit, shop: Path, tmp_path: Path
+) -> None:
+    page = visit().page
+    upload(page, place_of(shop, "003"))
+    before, shown = page.url, page.get_attribute("#photo", "src")
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    page.set_input_files("#file", tmp_path / "bad.jpg")
+    page.wait_for_selector("#error:has-text('no JPEG')")
+    assert page.url == before
+    page.wait_for_function("document.querySelector('#photo').naturalWidth > 0")  # not torn
+    assert page.get_attribute("#photo", "src") != shown  # made anew of the photo of before
+    page.click(".card >> text=♥ Like >> nth=1")
+    page.wait_for_selector("#error", state="hidden")
+    idle(page)
+    assert ids(page)
+
+
+def test_the_keyboard_stays_where_it_is_when_products_are_drawn_anew(
+    visit: Visit, shop: Path
+) -> None:
+    page = visit().page
+    upload(page, place_of(shop, "003"))
+    second = ids(page)[1]
+    key = f"like {second}"
+    page.focus(f"[data-key='{key}']")
+    with page.expect_response("**/v1/search?**"):
+        page.keyboard.press("Enter")
+    page.wait_for_selector("#chosen button")
+    idle(page)
+    assert page.evaluate("document.activeElement.dataset.key") == key
+    page.focus("#chosen button")
+    with page.expect_response("**/v1/search?**"):
+        page.keyboard.press("Enter")
+    idle(page)
+    assert page.evaluate("document.activeElement.id") == "results"
+    page.focus("#garments button")
+    with page.expect_response("**/v1/search"):
+        page.keyboard.press("Enter")
+    idle(page)
+    assert page.evaluate("document.activeElement.dataset.key") == "whole"
+
+
+def test_thanks_are_in_sight_where_the_customer_is(visit: Visit, shop: Path) -> None:
+    page = visit(size="phone").page
+    upload(page, place_of(shop, "003"))
+    page.click(".card .picture >> nth=7")
+    page.click("dialog >> text=This is it")
+    page.wait_for_selector("#told:has-text('Thank you')")
+    box, height = page.query_selector("#told").bounding_box(), page.viewport_size["height"]
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= height
 
 
 def test_a_busy_server_is_asked_again_by_itself(visit: Visit, shop: Path) -> None:
@@ -107,6 +193,13 @@ def test_a_product_that_is_probably_missing_is_told(visit: Visit, shop: Path) ->
     page.unroute("**/v1/search")
     upload(page, place_of(shop, "004"))
     assert page.is_visible("#notice") == ("Probably not" in page.inner_text("#status"))
+
+
+def test_a_link_with_strange_values_is_mended(visit: Visit) -> None:
+    page = visit('/?f={"articleType":null}&n=50').page
+    page.wait_for_selector(".card")
+    assert page.eval_on_selector("#top", "list => list.value") == "50"
+    assert page.is_hidden("#chosen button")
 
 
 def test_damaged_links_and_a_shop_that_cannot_be_reached_are_told(visit: Visit) -> None:

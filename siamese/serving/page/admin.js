@@ -1,6 +1,6 @@
 // The shop's own page: products one by one, or a folder with a table, and the catalog in numbers.
 
-import { $, announce, ask, make, shrunk } from "./common.js";
+import { $, announce, ask, make, Problem, shrunk } from "./common.js";
 
 const SIDE = 1600; // pixels that the server keeps
 const AT_ONCE = 4; // products that are sent at the same time
@@ -13,8 +13,9 @@ let filled = null; // id of the product whose attributes were filled in
 
 function fail(problem) {
   if (problem.status === 401) leave();
-  $("error").textContent = problem.message;
+  $("error").textContent = problem.status === 401 ? "This is not the token that the server was started with." : problem.message;
   $("error").hidden = false;
+  $("error").scrollIntoView({ block: "nearest" });
 }
 
 async function attempt(work) {
@@ -39,12 +40,29 @@ async function enter() {
   $("inside").hidden = $("leave").hidden = false;
 }
 
-// Text as what it means: numbers and truth values as such, unless a zero would get lost.
-function meant(text) {
-  const value = text.trim();
-  if (value === "") return null;
-  if (value === "true" || value === "false") return value === "true";
-  return /^-?(0|[1-9]\d*)(\.\d+)?$/.test(value) ? Number(value) : value;
+// Typed values as what the catalog's columns hold, read by the server as a table of one row.
+async function meant(given) {
+  const names = Object.keys(given).filter((name) => given[name].trim());
+  const values = Object.fromEntries(Object.keys(given).map((name) => [name, null]));
+  if (!names.length) return values;
+  const reserved = names.find((name) => ["product_id", "id", "path"].includes(name));
+  if (reserved) throw new Error(`An attribute cannot be named ${reserved} here.`);
+  const line = (cells) => cells.map((cell) => `"${cell.replaceAll('"', '""')}"`).join(",");
+  const table = [line(["product_id", ...names]), line(["1", ...names.map((name) => given[name])])].join("\n");
+  const { rows } = await readTable(new Blob([table]));
+  return { ...values, ...rows[0].attributes };
+}
+
+async function readTable(file) {
+  const form = new FormData();
+  form.append("table", file, "table.csv");
+  return ask("/v1/tables", asShop({ method: "POST", body: form }));
+}
+
+// The id that was typed, or null after the browser has told that it is missing.
+function typedId() {
+  $("id").value = $("id").value.trim();
+  return $("id").reportValidity() ? $("id").value : null;
 }
 
 function attributeRow(name = "", value = "", hint = "value; empty takes it away") {
@@ -68,11 +86,11 @@ function fill(product) {
 
 // Those of the form that were changed, or all if they were filled in from another product.
 function attributes() {
-  const given = {}, same = filled === $("id").value;
+  const given = {}, same = filled === $("id").value.trim();
   for (const row of document.querySelectorAll(".attribute")) {
     const [name, value] = [...row.querySelectorAll("input")].map((input) => input.value);
     const unchanged = row.dataset.before === `${name}=${value}` && (same || !value);
-    if (name.trim() && !unchanged) given[name.trim()] = meant(value);
+    if (name.trim() && !unchanged) given[name.trim()] = value;
   }
   return given;
 }
@@ -94,8 +112,10 @@ function said(text) {
 
 async function saveOne(event) {
   event.preventDefault();
+  const id = typedId();
+  if (!id) return;
   await attempt(async () => {
-    const answer = await put($("id").value, $("photos").files, attributes());
+    const answer = await put(id, $("photos").files, await meant(attributes()));
     said(`${answer.created ? "Added" : "Changed"} ${answer.product.product_id}. It is found by searches now.`);
     $("photos").value = "";
     fill(answer.product);
@@ -104,13 +124,15 @@ async function saveOne(event) {
 }
 
 async function lookUp() {
+  const id = typedId();
+  if (!id) return;
   await attempt(async () => {
-    fill((await ask(addressOf($("id").value))).product);
+    fill((await ask(addressOf(id))).product);
   });
 }
 
 async function removeOne() {
-  const id = $("id").value;
+  const id = typedId();
   if (!id || !confirm(`Remove ${id} from the catalog?`)) return;
   await attempt(async () => {
     await ask(addressOf(id), asShop({ method: "DELETE" }));
@@ -140,11 +162,7 @@ async function saveMany(event) {
   stopped = false;
   await attempt(async () => {
     let rows = [];
-    if ($("table").files.length) {
-      const form = new FormData();
-      form.append("table", $("table").files[0], "table.csv");
-      ({ rows } = await ask("/v1/tables", asShop({ method: "POST", body: form })));
-    }
+    if ($("table").files.length) ({ rows } = await readTable($("table").files[0]));
     const files = [...$("folder").files].filter((file) => file.type.startsWith("image/"));
     const all = products(files, rows);
     if (!all.length) throw new Error("Choose a folder with photos, a table, or both.");
@@ -220,8 +238,12 @@ function bars(facet) {
 
 $("enter").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(KEY, $("token").value);
-  attempt(enter);
+  const token = $("token").value.trim();
+  sessionStorage.setItem(KEY, token);
+  attempt(async () => {
+    if (!/^[!-~]+$/.test(token)) throw new Problem(401, ""); // a header could not carry it
+    await enter();
+  });
 });
 $("leave").addEventListener("click", leave);
 $("one").addEventListener("submit", saveOne);

@@ -49,6 +49,17 @@ export async function ask(path, options = {}) {
   }
 }
 
+// Draws a container's children anew. The focus stays on the same control (by its data-key), or goes
+// to `otherwise` if that is gone.
+export function redraw(container, children, otherwise) {
+  const had = container.contains(document.activeElement) ? document.activeElement : null;
+  container.replaceChildren(...children);
+  if (!had) return;
+  const key = had.dataset.key;
+  const same = key ? container.querySelector(`[data-key="${CSS.escape(key)}"]`) : null;
+  (same ?? otherwise).focus({ preventScroll: true });
+}
+
 export function announce(text) {
   $("status").textContent = "";
   requestAnimationFrame(() => { $("status").textContent = text; });

@@ -1,6 +1,6 @@
 // Filters made from the catalog's own columns, with how many products each value has.
 
-import { $, make, picture, readable, shown, titled } from "./common.js";
+import { $, make, picture, readable, redraw, shown, titled } from "./common.js";
 
 const FEW = 7; // values that are shown before one asks for all
 const opened = new Set(); // columns whose values are all shown
@@ -16,9 +16,7 @@ export function drawFacets(facets, current, change) {
   });
   const place = sets.indexOf(typing);
   if (place < 0) {
-    $("facets").replaceChildren(...sets);
-    const key = focused?.dataset?.key;
-    if (key) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+    redraw($("facets"), sets, $("results"));
   } else {
     for (const set of [...$("facets").children]) if (set !== typing) set.remove();
     typing.before(...sets.slice(0, place));
@@ -46,8 +44,12 @@ function values(facet, current, change) {
   }
   if (facet.values.length > FEW) {
     const flip = () => { if (all) opened.delete(facet.name); else opened.add(facet.name); drawAgain(); };
-    const drawAgain = () => set.replaceWith(values(facet, current, change));
-    set.append(make("button", { type: "button", class: "plain", text: all ? "Show fewer" : `Show all ${facet.values.length}`, "aria-label": `${all ? "Show fewer" : "Show all"} values of ${readable(facet.name)}`, onclick: flip }));
+    const drawAgain = () => {
+      const again = values(facet, current, change);
+      set.replaceWith(again);
+      again.querySelector("button").focus();
+    };
+    set.append(make("button", { type: "button", class: "plain", "data-key": `all ${facet.name}`, text: all ? "Show fewer" : `Show all ${facet.values.length}`, "aria-label": `${all ? "Show fewer" : "Show all"} values of ${readable(facet.name)}`, onclick: flip }));
   }
   return set;
 }
@@ -86,5 +88,5 @@ export function drawChosen(filters, change, judged) {
     }
   }
   if (chips.length - judged.length > 1) chips.push(make("button", { type: "button", text: "Clear all filters", onclick: () => change({}) }));
-  $("chosen").replaceChildren(...chips);
+  redraw($("chosen"), chips, $("results"));
 }

@@ -1,6 +1,6 @@
 // The shop's page: what is asked lies in the address, so that back, reload and links work.
 
-import { $, announce, ask, make, picture, readable, shrunk } from "./common.js";
+import { $, announce, ask, make, picture, readable, redraw, shrunk } from "./common.js";
 import { drawChosen, drawFacets } from "./facets.js";
 import { listen, offer, setBox, show } from "./photo.js";
 import { card, closeDialog, detail, explain, nameOf, skeletons, suggest } from "./results.js";
@@ -9,6 +9,8 @@ import { addressOf, EMPTY, hasTaste, stateOf, tasteOf } from "./state.js";
 const photos = new Map(); // by history entry: what a link cannot carry { blob, box, garments }
 let state = { ...EMPTY };
 let photo = null; // of the query that is shown, if it is known
+let pending = null; // a photo that has no answer yet, with what is asked: { blob, box, garments, garment, asked }
+let drawn = null; // the photo in the frame
 let next = null; // cursor of the catalog's next page
 let running = null; // what is being loaded; a newer question ends it
 let heading = "Products"; // of what was loaded last
@@ -22,7 +24,20 @@ function remember(wanted, seen) {
   history.pushState({ key }, "", addressOf(wanted));
 }
 
-// Loads with the newest question only; shows what goes wrong with a way to try again.
+// What the customer means, answered or not.
+const wanted = () => pending?.asked ?? state;
+
+// Asks the same with other filters, likes or number of products.
+function change(fields) {
+  if (pending) {
+    searchPhoto(pending.blob, pending.box, pending.garment, { ...pending.asked, ...fields });
+    return;
+  }
+  remember({ ...state, ...fields }, photo);
+  refresh();
+}
+
+// Loads with the newest question only; shows what goes wrong, with a way to try again if that helps.
 async function load(work, again, words = "Searching…") {
   running?.abort();
   const mine = running = new AbortController();
@@ -36,7 +51,9 @@ async function load(work, again, words = "Searching…") {
   } catch (problem) {
     if (mine !== running || problem.name === "AbortError") return;
     $("grid").replaceChildren(...[...$("grid").children].filter((each) => !each.classList.contains("skeleton")));
-    $("error").replaceChildren(make("span", { text: problem.message }), make("button", { type: "button", text: "Try again", onclick: again }));
+    const helps = !problem.status || problem.status === 429 || problem.status >= 500;
+    if (!helps && pending) giveUp();
+    $("error").replaceChildren(make("span", { text: problem.message }), !helps ? "" : make("button", { type: "button", text: "Try again", onclick: again }));
     $("error").hidden = false;
   } finally {
     if (mine === running) {
@@ -46,10 +63,21 @@ async function load(work, again, words = "Searching…") {
   }
 }
 
-function searchPhoto(blob, box = null, garment = "auto") {
-  const kept = photo?.blob === blob ? state : { ...state, likes: [], dislikes: [] };
-  const asked = { ...kept, query: null, like: null };
-  showPhoto({ blob, box, garments: photo?.blob === blob ? photo.garments : [] });
+// A photo that cannot be used is forgotten: what was shown before stands again.
+function giveUp() {
+  pending = null;
+  drawAsked();
+  drawFilters();
+  if (!$("grid").children.length) refresh();
+}
+
+function searchPhoto(blob, box = null, garment = "auto", asked = null) {
+  const before = [pending, photo].find((seen) => seen?.blob === blob);
+  const tastes = before ? {} : { likes: [], dislikes: [] };
+  asked ??= { ...wanted(), ...tastes, query: null, like: null };
+  pending = { blob, box, garments: before?.garments ?? [], garment, asked };
+  drawAsked();
+  drawFilters();
   load(async (signal) => {
     const form = new FormData();
     form.append("photo", blob, "photo.jpg");
@@ -60,34 +88,34 @@ function searchPhoto(blob, box = null, garment = "auto") {
     if (box) form.append("box", box.join(","));
     const answer = await ask("/v1/search", { method: "POST", body: form, signal });
     const looked = answer.photo;
-    const garments = looked.garments.length ? looked.garments : photo?.blob === blob ? photo.garments : [];
+    const garments = looked.garments.length ? looked.garments : pending.garments;
     remember({ ...asked, query: answer.query }, { blob, box: looked.box, garments });
-    showPhoto(photo);
+    pending = null;
+    drawAsked();
     showAnswer(answer);
-    drawFilters();
-  }, () => searchPhoto(blob, box, garment));
+  }, () => searchPhoto(blob, box, garment, asked));
 }
 
-function showPhoto(seen) {
-  const asked = Boolean(state.query || state.like || seen);
-  $("drop").hidden = asked;
+// The photo that is or was searched for, or what stands in its place.
+function drawAsked() {
+  const seen = pending ?? photo, answered = Boolean(state.query || state.like);
+  $("drop").hidden = answered || Boolean(seen);
   $("asked").hidden = !seen;
-  $("asked-actions").hidden = !asked;
+  $("asked-actions").hidden = !$("drop").hidden;
+  $("share").hidden = !answered || Boolean(pending);
   $("from-link").hidden = !(state.query && !seen);
   $("from-product").hidden = !state.like || Boolean(seen);
-  if (!seen) { photo = null; return; }
-  if (photo?.blob !== seen.blob || $("photo").dataset.shown !== "yes") {
-    show(seen.blob, (box) => searchPhoto(seen.blob, box, "none"));
-    $("photo").dataset.shown = "yes";
-  }
-  photo = seen;
+  if (!seen) return;
+  if (drawn !== seen.blob) show(seen.blob, (box) => searchPhoto(seen.blob, box, "none"));
+  drawn = seen.blob;
   setBox(seen.box);
   offer(seen.garments, seen.box, (part) => searchPhoto(seen.blob, part, "none"));
 }
 
 // Shows what the state says, from the server.
 function refresh() {
-  showPhoto(state.query ? photo : null);
+  if (!state.query) photo = null;
+  drawAsked();
   drawFilters();
   if (!state.query && !state.like) { browse(); return; }
   load(async (signal) => {
@@ -127,7 +155,7 @@ function showAnswer(answer) {
   const fromPhoto = Boolean(state.query);
   const context = { captions: about.captions, open, scored: fromPhoto };
   if (fromPhoto) Object.assign(context, { like: (product) => judge(product, "likes", "more"), unlike: (product) => judge(product, "dislikes", "less") });
-  $("grid").replaceChildren(...answer.matches.map((match) => card(match, context)));
+  redraw($("grid"), answer.matches.map((match) => card(match, context)), $("results"));
   const { vote } = answer;
   $("vote").hidden = !(fromPhoto && vote?.label);
   if (vote?.label) $("vote").textContent = `Predicted ${readable(vote.column)}: ${vote.label} (${Math.round(100 * vote.share)} % of the vote). Others are marked “not predicted”.`;
@@ -148,36 +176,33 @@ function nothing() {
 }
 
 async function drawFilters() {
-  drawChosen(state.filters, filter, tasteChips());
+  drawChosen(wanted().filters, filter, tasteChips());
   try {
-    const wanted = JSON.stringify(state.filters);
-    const { facets, total } = await ask(`/v1/facets?filters=${encodeURIComponent(wanted)}`);
-    if (wanted !== JSON.stringify(state.filters)) return; // others were chosen meanwhile
-    drawFacets(facets, () => state.filters, filter);
+    const asked = JSON.stringify(wanted().filters);
+    const { facets, total } = await ask(`/v1/facets?filters=${encodeURIComponent(asked)}`);
+    if (asked !== JSON.stringify(wanted().filters)) return; // others were chosen meanwhile
+    drawFacets(facets, () => wanted().filters, filter);
     $("filters").hidden = !facets.length;
     $("show-found").textContent = `Show ${total.toLocaleString("en")} products`;
   } catch { /* the products' own request tells what is wrong */ }
 }
 
 function filter(filters) {
-  remember({ ...state, filters }, photo);
-  refresh();
+  change({ filters });
 }
 
 // A customer's word on a product: it moves the query, and the shop is told.
 function judge(product, list, verdict) {
   const other = list === "likes" ? "dislikes" : "likes";
-  const without = state[other].filter((id) => id !== product.product_id);
-  const own = [...state[list].filter((id) => id !== product.product_id), product.product_id].slice(-20);
+  const without = wanted()[other].filter((id) => id !== product.product_id);
+  const own = [...wanted()[list].filter((id) => id !== product.product_id), product.product_id].slice(-20);
   tellShop(product, verdict).catch(() => {});
-  remember({ ...state, [list]: own, [other]: without }, photo);
-  refresh();
+  change({ [list]: own, [other]: without });
 }
 
 function tasteChips() {
-  const chip = (list, words) => state[list].map((id) => [words, id, () => {
-    remember({ ...state, [list]: state[list].filter((each) => each !== id) }, photo);
-    refresh();
+  const chip = (list, words) => wanted()[list].map((id) => [words, id, () => {
+    change({ [list]: wanted()[list].filter((each) => each !== id) });
   }]);
   return [...chip("likes", "More like"), ...chip("dislikes", "Not")];
 }
@@ -188,7 +213,7 @@ function open(product) {
 
 // What can be asked about a product.
 function actions(product) {
-  const offered = [["More like this", () => { closeDialog(); remember({ ...state, query: null, like: product.product_id }, null); refresh(); scrollToResults(); }]];
+  const offered = [["More like this", () => { closeDialog(); anew({ ...state, query: null, like: product.product_id }); scrollToResults(); }]];
   const id = encodeURIComponent(product.product_id), context = { captions: about.captions, open }, back = () => open(product);
   if (about.has_variants) offered.push(["Other colours", () => suggest("Other colours", `/v1/variants/${id}`, context, back)]);
   if (about.has_complements) offered.push(["Goes with it", () => suggest("Goes with it", `/v1/complements/${id}`, context, back)]);
@@ -214,10 +239,14 @@ async function say(product, verdict) {
   }
 }
 
+// A word in sight, wherever the customer is.
+let told;
 function tell(text) {
-  $("notice").textContent = text;
-  $("notice").hidden = false;
+  $("told").textContent = text;
+  $("told").hidden = false;
   announce(text);
+  clearTimeout(told);
+  told = setTimeout(() => { $("told").hidden = true; }, 6000);
 }
 
 function scrollToResults() {
@@ -234,20 +263,25 @@ async function share() {
   }
 }
 
-function startAnew() {
-  photo = null;
-  $("photo").dataset.shown = "";
-  remember({ ...EMPTY, top: state.top }, null);
+// Asks something that has to do with no photo.
+function anew(asked) {
+  pending = null;
+  remember(asked, null);
   refresh();
+}
+
+function startAnew() {
+  anew({ ...EMPTY, top: state.top });
   $("choose").focus();
 }
 
 function restore() {
   state = stateOf(location.search);
-  const seen = photos.get(history.state?.key) ?? null;
-  if (seen?.blob !== photo?.blob) $("photo").dataset.shown = "";
-  photo = seen;
-  $("top").value = String(state.top);
+  photo = photos.get(history.state?.key) ?? null;
+  pending = null;
+  const top = String(state.top);
+  if (![...$("top").options].some(({ value }) => value === top)) $("top").append(make("option", { text: top }));
+  $("top").value = top;
   closeDialog();
   refresh();
 }
@@ -257,7 +291,7 @@ async function begin() {
   $("share").addEventListener("click", share);
   $("more").addEventListener("click", () => browse(next));
   $("show-found").addEventListener("click", () => { $("filters").open = false; scrollToResults(); });
-  $("top").addEventListener("change", () => { remember({ ...state, top: Number($("top").value) }, photo); refresh(); });
+  $("top").addEventListener("change", () => change({ top: Number($("top").value) }));
   addEventListener("popstate", restore);
   listen(async (file) => searchPhoto(await shrunk(file)));
   if (matchMedia("(min-width: 900px)").matches) $("filters").open = true;

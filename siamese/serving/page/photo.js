@@ -1,7 +1,7 @@
 // The customer's photo: taken in by every way there is, shown with a frame that can be moved.
 
 import { available, shoot } from "./camera.js";
-import { $, make } from "./common.js";
+import { $, make, redraw } from "./common.js";
 
 const LEAST = 0.04; // of the photo's side; a smaller frame cannot be grasped
 const STEP = 0.02; // of a key
@@ -131,6 +131,6 @@ export function offer(garments, box, choose) {
   const kinds = { upper: "Top", lower: "Bottom", full: "Dress", shoes: "Shoes", bag: "Bag" };
   const choices = garments.filter(({ group }) => group in kinds).map((garment) => [kinds[garment.group], garment.box]);
   const pressed = choices.findIndex(([, part]) => same(part, box));
-  $("garments").replaceChildren(...[...choices, ["Whole photo", null]].map(([name, part], place) =>
-    make("button", { type: "button", text: name, "aria-pressed": String(part ? place === pressed : !box), onclick: () => choose(part) })));
+  redraw($("garments"), [...choices, ["Whole photo", null]].map(([name, part], place) =>
+    make("button", { type: "button", text: name, "data-key": part ? `${place} ${name}` : "whole", "aria-pressed": String(part ? place === pressed : !box), onclick: () => choose(part) })), $("results"));
 }

@@ -40,14 +40,14 @@ export function card(product, about) {
   const sure = ranked && product.likelihood.startsWith("very");
   return make("li", {},
     make("article", { class: sure ? "card best" : "card", "data-id": product.product_id },
-      make("button", { type: "button", class: "picture", "aria-haspopup": "dialog", onclick: () => about.open(product) }, picture(product.thumbnail, alt)),
+      make("button", { type: "button", class: "picture", "data-key": `open ${product.product_id}`, "aria-haspopup": "dialog", onclick: () => about.open(product) }, picture(product.thumbnail, alt)),
       make("div", { class: "text" },
         make("h3", { text: name }),
         facts ? make("p", { class: "facts", text: facts }) : null,
         ranked ? score(product) : null,
         product.not_predicted ? make("p", { class: "other", text: "not predicted" }) : null),
       about.like ? make("div", { class: "row" },
-        make("button", { type: "button", text: "♥ Like", title: "More like this", "aria-label": `Like: more like ${name}`, onclick: () => about.like(product) }),
+        make("button", { type: "button", text: "♥ Like", "data-key": `like ${product.product_id}`, title: "More like this", "aria-label": `Like: more like ${name}`, onclick: () => about.like(product) }),
         make("button", { type: "button", text: "✕ Not this", "aria-label": `Not this: ${name}`, onclick: () => about.unlike(product) })) : null));
 }
 

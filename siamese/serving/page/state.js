@@ -23,11 +23,13 @@ export function stateOf(address) {
   return { query: parts.get("q"), like: parts.get("like"), filters, likes: names(taste.likes), dislikes: names(taste.dislikes), top };
 }
 
+const withoutNull = (given) => Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null));
+
 // JSON from a link; a damaged one says nothing.
 function objectOf(text) {
   try {
     const given = JSON.parse(text ?? "{}");
-    if (given && typeof given === "object" && !Array.isArray(given)) return given;
+    if (given && typeof given === "object" && !Array.isArray(given)) return withoutNull(given);
   } catch { /* as if it were not there */ }
   return {};
 }
