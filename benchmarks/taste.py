@@ -185,7 +185,7 @@ def other_colours(catalog: Catalog, queries: pd.DataFrame) -> list[Row]:
     products = catalog.products().set_index("product_id")
     right, hits, chances = [], [], []
     for product_id, row in queries.iterrows():
-        found = variants(catalog, str(product_id), top=100)
+        found = variants(catalog.snapshot(), str(product_id), top=100)
         right += [
             s.attributes[COLOUR] != row[COLOUR] and s.attributes[TYPE] == row[TYPE] for s in found
         ]
@@ -223,7 +223,7 @@ def going_with(catalog: Catalog, queries: pd.DataFrame) -> list[Row]:
     for (product_id, row), (_, drawn) in zip(queries.iterrows(), random.iterrows(), strict=True):
         chance.append(_for(row[GENDER], drawn[GENDER]))
         try:
-            found = complements(catalog, str(product_id))
+            found = complements(catalog.snapshot(), str(product_id))
         except CatalogError:  # no rule for "Free Gifts"
             continue
         other += [s.attributes[CATEGORY] != row[CATEGORY] for s in found]

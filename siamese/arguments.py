@@ -105,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
     )
     index.add_argument(
         "--tolerance",
-        type=distance,
+        type=above_zero,
         help="of eigenfaces: the distance up to which a photo is known",
     )
     index.add_argument("--overwrite", action="store_true", help="replace a catalog that is there")
@@ -244,7 +244,7 @@ def add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
         "--queue", type=positive, default=32, help="requests at a time; more are answered 429"
     )
     serve.add_argument("--batch", type=positive, default=16, help="photos of a forward pass")
-    serve.add_argument("--timeout", type=amount, default=15.0, metavar="SECONDS")
+    serve.add_argument("--timeout", type=above_zero, default=15.0, metavar="SECONDS")
     serve.add_argument(
         "--rate", type=amount, default=20.0, help="requests per second of a client; 0 for any"
     )
@@ -274,7 +274,7 @@ def _add_filter(command: argparse.ArgumentParser) -> None:
     )
 
 
-def distance(text: str) -> float:
+def above_zero(text: str) -> float:
     """An argument above 0."""
     try:
         value = float(text)

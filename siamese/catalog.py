@@ -28,6 +28,7 @@ from siamese.products import (
     RESERVED,
     CatalogError,
     Product,
+    StorageError,
     attribute_types,
     given_by_people,
     listed,
@@ -131,13 +132,13 @@ class Catalog:
         uri = str(uri)
         database = connect(uri, make=False)
         if TABLE not in tables_of(uri, database):
-            raise CatalogError(no_catalog(uri))
+            raise StorageError(no_catalog(uri))
         try:
             catalog = cls(uri, database)
         except CatalogError:
             raise
         except LANCE_ERRORS as error:
-            raise CatalogError(
+            raise StorageError(
                 f"{uri}: the catalog cannot be read ({brief(error)}); index the photos again"
             ) from error
         if fingerprint is not None:

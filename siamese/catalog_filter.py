@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from siamese.products import EMBEDDING, KEY, PATH, PRODUCT, Attribute, CatalogError
+from siamese.products import EMBEDDING, KEY, PATH, PRODUCT, Attribute, CatalogError, StorageError
 
 HINT = "write it like \"articleType = 'Tshirts' AND price < 20\""
 IDS_PER_QUERY = 1000  # bounds the length of the SQL
@@ -55,7 +55,7 @@ def query(
     except (RuntimeError, OSError) as error:
         if where is not None and "filter expression" in str(error):  # right, but for the rows
             raise CatalogError(_wrong(where, table, error)) from error
-        raise CatalogError(f"{table.name}: cannot be read ({brief(error)})") from error
+        raise StorageError(f"{table.name}: cannot be read ({brief(error)})") from error
 
 
 def attributes_of(table: Any, product_ids: Sequence[str]) -> dict[str, dict[str, Attribute]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from siamese.products import MARK, Attribute, plain, whole_or_fraction
+from siamese.products import MARK, Attribute, plain, probability_of, whole_or_fraction
 from siamese.recommend.voting import Vote, vote
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ def few_attributes(attributes: Mapping[str, Attribute]) -> str:
     """The first attributes; those that a tagger filled in with their probability."""
     some = [item for item in attributes.items() if not item[0].endswith(MARK)]
     return ", ".join(
-        f"{name} {clipped(str(value))}{_predicted(attributes.get(name + MARK))}"
+        f"{name} {clipped(str(value))}{_predicted(probability_of(attributes, name))}"
         for name, value in some[:SHOWN_ATTRIBUTES]
     )
 
 
-def _predicted(probability: Attribute) -> str:
+def _predicted(probability: float | None) -> str:
     """The mark of a predicted value, nothing at a given one."""
     return "" if probability is None else f" (predicted {probability:.2f})"

@@ -33,12 +33,16 @@ class CatalogError(UserError):
     """A catalog, product or filter that cannot be used; the message says what and the remedy."""
 
 
+class StorageError(CatalogError):
+    """A catalog that is not there, or cannot be read or written where it lies."""
+
+
 @dataclass(frozen=True)
 class Product:
     """One product to be written.
 
     Args:
-        product_id: Any text but the empty one.
+        product_id: Any printable text but the empty one, `.` and `..`.
         paths: Where its K photos are, for people and pages; the catalog does not open them.
         embeddings: Unit embeddings of these photos, float32 (K, D).
         attributes: Text, numbers or truth values by name; `None` or NaN where unknown.
@@ -82,6 +86,7 @@ def attribute_types(
             if kind is None:
                 continue
             spelled[name.lower()] = name
+            _check_mark(product.product_id, name, plain(value))
             if types.setdefault(name, kind) != kind:
                 raise CatalogError(
                     f"attribute {name!r} holds {KINDS[types[name]]}, but product "
@@ -144,6 +149,12 @@ def given_by_people(
     return unmarked | dict(attributes)
 
 
+def probability_of(attributes: Mapping[str, Attribute], name: str) -> float | None:
+    """How sure a tagger was of a value that it filled in; None of one that people gave."""
+    mark = attributes.get(name + MARK)
+    return None if mark is None or isinstance(mark, str | bool) else float(mark)
+
+
 def photo_key(product_id: str, number: int) -> str:
     """The unique key of a product's photo, counted from 0."""
     return f"{product_id}#{number:04d}"
@@ -186,6 +197,16 @@ def _kind(product_id: str, name: str, value: Any) -> pa.DataType | None:
     )
 
 
+def _check_mark(product_id: str, name: str, value: Attribute) -> None:
+    """Refuse what is no probability where one is kept: labels would be shown as predicted."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name.endswith(MARK) and not (number and 0 <= value <= 1):  # type: ignore[operator]
+        raise CatalogError(
+            f"attribute {name!r} of product {product_id!r} is {str(value)[:60]!r}; names that end "
+            f"in {MARK} are kept for probabilities, 0 to 1; use another name"
+        )
+
+
 def _check_name(name: str, spelled: Mapping[str, str]) -> None:
     """Refuse names that filters could not address; one like `_rowid` would even ruin the table."""
     if name.lower() in spelled:
@@ -214,7 +235,7 @@ def _check_products(products: Sequence[Product], embedding_size: int) -> None:
     seen: set[str] = set()
     for product in products:
         name = product.product_id
-        if not name or not name.isprintable():
+        if name in ("", ".", "..") or not name.isprintable():  # dots are no part of an address
             raise CatalogError(f"{name!r} cannot be a product id; use printable text")
         if name in seen:
             raise CatalogError(f"product {name!r} is given twice; give all its photos at once")

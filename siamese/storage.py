@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from siamese.catalog_filter import brief
-from siamese.products import CatalogError
+from siamese.products import StorageError
 
 try:
     import fcntl
@@ -50,15 +50,15 @@ def connect(uri: str, make: bool) -> Any:
         make: Whether to make the folder if it is missing.
 
     Raises:
-        CatalogError: There is no such folder, or it cannot be used.
+        StorageError: There is no such folder, or it cannot be used.
     """
     folder = folder_of(uri)
     if folder is not None and not make and not folder.is_dir():
-        raise CatalogError(no_catalog(uri))
+        raise StorageError(no_catalog(uri))
     try:
         return _lancedb().connect(uri, read_consistency_interval=timedelta(0))
     except LANCE_ERRORS as error:
-        raise CatalogError(f"{uri}: cannot be a catalog ({brief(error)})") from error
+        raise StorageError(f"{uri}: cannot be a catalog ({brief(error)})") from error
 
 
 def _lancedb() -> ModuleType:
@@ -77,11 +77,11 @@ def _lancedb() -> ModuleType:
 
 
 def tables_of(uri: str, database: Any) -> list[str]:
-    """Names of the tables in a database; `CatalogError` if it cannot be read."""
+    """Names of the tables in a database; `StorageError` if it cannot be read."""
     try:
         return list(database.table_names(limit=1000))
     except LANCE_ERRORS as error:
-        raise CatalogError(f"{uri}: cannot be read ({brief(error)})") from error
+        raise StorageError(f"{uri}: cannot be read ({brief(error)})") from error
 
 
 def no_catalog(uri: str) -> str:
@@ -99,7 +99,7 @@ def one_writer(uri: str) -> Iterator[None]:
     try:
         lock = (folder / LOCK).open("a")
     except OSError as error:
-        raise CatalogError(f"{uri}: cannot be written ({error.strerror})") from error
+        raise StorageError(f"{uri}: cannot be written ({error.strerror})") from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield  # closing the file gives the lock back
@@ -109,7 +109,7 @@ def commit(uri: str, write: Callable[[], Result]) -> Result:
     """Do one commit, again if a writer on another machine was faster, and bring it to the disk.
 
     Raises:
-        CatalogError: It failed; the catalog is as it was before.
+        StorageError: It failed; the catalog is as it was before.
     """
     started = time.time()
     for attempt in range(ATTEMPTS):
@@ -118,7 +118,7 @@ def commit(uri: str, write: Callable[[], Result]) -> Result:
             break
         except LANCE_ERRORS as error:
             if "conflict" not in str(error).lower() or attempt == ATTEMPTS - 1:
-                raise CatalogError(
+                raise StorageError(
                     f"{uri}: could not be written ({brief(error)}), nothing was changed; check "
                     "the disk's free space and permissions"
                 ) from error

@@ -61,7 +61,7 @@ def explored(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_names_are_no_labels_and_years_are(shop: Path) -> None:
-    table = products_of(Catalog.open(shop)).table
+    table = products_of(Catalog.open(shop).snapshot()).table
     assert label_columns(table) == ["colour", "year"]  # of fit there is one value only
     assert label_columns(table, ["fit", "name", "fit"]) == ["fit", "name"]
     with pytest.raises(UserError, match="--labels kind: no such column; there are colour, name"):
@@ -73,7 +73,7 @@ def test_names_are_no_labels_and_years_are(shop: Path) -> None:
 
 
 def test_marks_of_predicted_values_are_no_labels(shop: Path) -> None:
-    table = products_of(Catalog.open(shop)).table
+    table = products_of(Catalog.open(shop).snapshot()).table
     table["colour_predicted"] = [0.5, 0.75] * 15
     assert label_columns(table) == ["colour", "year"]
 
@@ -88,7 +88,7 @@ def test_labels_that_name_colours_have_them_and_others_one_each() -> None:
 
 
 def test_every_label_has_its_line_of_samples(shop: Path) -> None:
-    table = products_of(Catalog.open(shop)).table
+    table = products_of(Catalog.open(shop).snapshot()).table
     names = [f"number {number}" for number in range(30)]
     chosen = samples_of(table, table["name"], names, seed=0)
     assert {name: Path(path).stem for name, (path,) in chosen.items()} == {
@@ -148,7 +148,7 @@ def test_columns_called_as_the_table_calls_its_own_are_told_apart() -> None:
 
 
 def test_clusters_find_the_points_that_products_lie_around(shop: Path) -> None:
-    products = products_of(Catalog.open(shop))
+    products = products_of(Catalog.open(shop).snapshot())
     clusters = cluster(products.embeddings, 3)
     assert np.bincount(clusters).tolist() == [10, 10, 10]
     assert purity(cluster_labels(products.table, clusters, ["colour"]), "colour") == 1.0
@@ -163,7 +163,7 @@ def test_the_largest_cluster_is_number_0() -> None:
 
 
 def test_on_the_map_alike_products_lie_together(shop: Path) -> None:
-    products = products_of(Catalog.open(shop))
+    products = products_of(Catalog.open(shop).snapshot())
     places = flat_map(products.embeddings)
     assert places.shape == (30, 2)
     distance = np.linalg.norm(places[:, None] - places[None], axis=2)
@@ -175,10 +175,10 @@ def test_on_the_map_alike_products_lie_together(shop: Path) -> None:
 
 def test_a_filter_leaves_products_out_and_too_few_are_refused(shop: Path) -> None:
     catalog = Catalog.open(shop)
-    table = products_of(catalog, "colour = 'red'").table
+    table = products_of(catalog.snapshot(), "colour = 'red'").table
     assert table["product_id"].tolist() == [f"{n:02}" for n in range(0, 30, 3)]
     with pytest.raises(UserError, match="2 products are too few to explore"):
-        products_of(catalog, "product_id IN ('01', '02')")
+        products_of(catalog.snapshot(), "product_id IN ('01', '02')")
 
 
 def test_every_file_is_written_and_no_picture_is_empty(explored: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from helpers_catalog import save_checkpoint
@@ -22,6 +23,7 @@ from helpers_serving import (
     put,
     search,
 )
+from pydantic import TypeAdapter
 
 import infer
 from siamese.arguments import KEPT
@@ -32,6 +34,8 @@ from siamese.recommend.personal import PersonalFinder
 from siamese.recommend.taste import taste_from
 from siamese.serving import search_routes
 from siamese.serving.feedback import FeedbackLog
+from siamese.serving.schemas import Token
+from siamese.serving.tokens import embedding_of, query_token
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +196,22 @@ def test_pages_of_products_hold_each_once(client: TestClient) -> None:
     assert_problem(client.get("/v1/products?cursor=!!"), 422, "invalid-request")
 
 
+def test_the_next_page_keeps_the_filters(client: TestClient) -> None:
+    wanted: dict[str, Any] = {"limit": 3, "filters": json.dumps({"articleType": ["Tshirts"]})}
+    page = client.get("/v1/products", params=wanted)
+    seen = ids_of(page)
+    page = client.get(page.links["next"]["url"])
+    assert seen + ids_of(page) == ["001", "003", "005", "007"]
+    assert page.json()["total"] == 4
+
+
+def test_who_asks_for_the_heading_alone_gets_it(client: TestClient) -> None:
+    for address in ("/", "/admin", "/page/page.js", "/health"):
+        answer = client.head(address)
+        assert answer.status_code == 200
+        assert answer.content == b"" or int(answer.headers["content-length"]) > 0
+
+
 def test_one_product_is_shown_with_its_attributes(client: TestClient) -> None:
     found = client.get("/v1/products/002").json()["product"]
     assert found["attributes"] == {
@@ -272,6 +292,8 @@ def test_feedback_is_on_the_disk_when_it_is_acknowledged(client: TestClient, sho
     assert line.items() >= {**said, "request_id": answer.headers["x-request-id"]}.items()
     wrong = client.post("/v1/feedback", json=said | {"verdict": "so"})
     assert_problem(wrong, 422, "invalid-request")
+    garbage = client.post("/v1/feedback", json=said | {"query": "garbage!!"})
+    assert_problem(garbage, 422, "damaged-query")
     unknown = client.post("/v1/feedback", json=said | {"product_id": "x"})
     assert_problem(unknown, 404, "unknown-product")
 
@@ -348,10 +370,17 @@ def test_queries_that_are_damaged_or_of_another_encoder_are_refused(
         answer = client.get("/v1/search", params={"query": wrong})
         assert_problem(answer, 422, "damaged-query")
     other = load_checkpoint(save_checkpoint(tmp_path / "other.safetensors", seed=5))
-    from siamese.serving.tokens import query_token
-
     foreign = query_token(other.embed([picture()])[0].numpy(), other.fingerprint)
     assert_problem(client.get("/v1/search", params={"query": foreign}), 410, "old-query")
+
+
+def test_a_long_embedding_fits_into_a_link() -> None:
+    size, made_by = 12_000, "0" * 16
+    direction = np.random.default_rng(0).normal(size=size)
+    unit = (direction / np.linalg.norm(direction)).astype(np.float32)
+    token = query_token(unit, made_by)
+    assert TypeAdapter(Token).validate_python(token) == token
+    assert embedding_of(token, made_by, size) @ unit > 0.9999
 
 
 def test_ids_of_requests_are_taken_over_unless_they_could_harm(client: TestClient) -> None:

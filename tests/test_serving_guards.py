@@ -183,6 +183,8 @@ def test_only_who_knows_the_token_changes_the_catalog(shop: Path, method: str, p
 def test_a_short_token_is_refused_and_none_is_shown() -> None:
     with pytest.raises(ServingError, match="at least 16"):
         Settings("m", "c", admin_token="short")
+    with pytest.raises(ServingError, match="beyond ASCII"):
+        Settings("m", "c", admin_token="ünïcode-token-123456")
     assert TOKEN not in repr(Settings("m", "c", admin_token=TOKEN))
 
 

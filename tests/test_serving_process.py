@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,7 +72,8 @@ def wait_for(client: httpx2.Client, process: subprocess.Popen[str]) -> None:
 
 def test_it_logs_json_and_answers_what_was_begun_when_it_is_told_to_end(shop: Path) -> None:
     content, answers = photo_of(shop, "003"), []
-    with running(shop) as (process, client):
+    left = set(Path(tempfile.gettempdir()).glob("siamese-metrics-*"))
+    with running(shop, "--captions", "nosuch") as (process, client):
         client.get("/v1/about", headers={"X-Request-ID": "my-id"})
 
         def ask() -> None:
@@ -92,6 +94,9 @@ def test_it_logs_json_and_answers_what_was_begun_when_it_is_told_to_end(shop: Pa
     (line,) = [line for line in lines if line.get("request_id") == "my-id"]
     assert line.items() >= {"route": "/v1/about", "status": 200, "level": "info"}.items()
     assert TOKEN not in out
+    (told,) = [line for line in lines if "no such columns" in line["event"]]
+    assert told["columns"] == ["nosuch"]
+    assert set(Path(tempfile.gettempdir()).glob("siamese-metrics-*")) == left
 
 
 def test_nothing_that_was_acknowledged_is_lost_by_a_kill_under_load(shop: Path) -> None:

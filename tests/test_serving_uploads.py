@@ -205,6 +205,17 @@ def test_the_reason_is_told_by_class() -> None:
         check_upload(picture(), 1000)
 
 
+def test_a_disk_that_cannot_keep_uploads_stops_no_search(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = make_shop(tmp_path)
+    (shop / "serving").mkdir()
+    (shop / "serving" / "uploads").write_text("no folder")
+    with client_of(shop, keep_uploads_hours=1.0) as client:
+        assert [search(client, picture()).status_code for _ in range(2)] == [200, 200]
+    assert [line.message for line in caplog.records].count("cannot keep uploads") == 1
+
+
 def test_uploads_are_never_written_unless_the_shop_keeps_them(tmp_path: Path) -> None:
     shop = make_shop(tmp_path)
     with client_of(shop) as client:

@@ -18,37 +18,37 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 
 def test_variants_are_of_the_same_kind_in_another_known_colour_one_each(catalog: Catalog) -> None:
     """Of s1 (blue): s2 is the more alike of two yellow ones, s5 and s6 are of another kind."""
-    found = variants(catalog, "s1")
+    found = variants(catalog.snapshot(), "s1")
     assert [(s.product_id, s.why) for s in found] == [("s2", "Yellow"), ("s4", "Black")]
     assert found[0].cosine > found[1].cosine
     assert found[0].path == "/s2.jpg"
     never = Taste(never={"baseColour": ("Yellow",)})
-    assert [s.product_id for s in variants(catalog, "s1", taste=never)] == ["s4"]
-    both = variants(catalog, "s1", same=["articleType"], different="gender")
+    assert [s.product_id for s in variants(catalog.snapshot(), "s1", taste=never)] == ["s4"]
+    both = variants(catalog.snapshot(), "s1", same=["articleType"], different="gender")
     assert [s.why for s in both] == ["Women"]
-    assert variants(catalog, "w1") == []
-    assert len(variants(catalog, "s1", top=1)) == 1
+    assert variants(catalog.snapshot(), "w1") == []
+    assert len(variants(catalog.snapshot(), "s1", top=1)) == 1
 
 
 def test_variants_of_what_is_not_known_say_what_to_do(catalog: Catalog) -> None:
     with pytest.raises(CatalogError, match="s7 has no baseColour; set it"):
-        variants(catalog, "s7")
+        variants(catalog.snapshot(), "s7")
     with pytest.raises(CatalogError, match="no product s9"):
-        variants(catalog, "s9")
+        variants(catalog.snapshot(), "s9")
     with pytest.raises(CatalogError, match="no column 'colour'; there are subCategory"):
-        variants(catalog, "s1", different="colour")
+        variants(catalog.snapshot(), "s1", different="colour")
 
 
 def test_by_rule_complements_are_of_other_categories_for_the_same_people(catalog: Catalog) -> None:
     """t2 before t1: of the same usage. t3 is for women; the watch is for all."""
-    found = complements(catalog, "s1")
+    found = complements(catalog.snapshot(), "s1")
     assert [(s.why, s.product_id) for s in found] == [
         ("Bottomwear", "t2"), ("Bottomwear", "t1"), ("Watches", "w1")
     ]  # fmt: skip
-    assert len(complements(catalog, "s1", top=1, categories=1)) == 1
-    assert [s.product_id for s in complements(catalog, "s6")] == ["t3", "w1"]
+    assert len(complements(catalog.snapshot(), "s1", top=1, categories=1)) == 1
+    assert [s.product_id for s in complements(catalog.snapshot(), "s6")] == ["t3", "w1"]
     with pytest.raises(CatalogError, match="nothing is known to go with subCategory 'Unheard of'"):
-        complements(catalog, "x1")
+        complements(catalog.snapshot(), "x1")
 
 
 def test_rules_never_name_a_category_twice_and_only_known_ones() -> None:
@@ -69,5 +69,5 @@ def test_what_sets_teach_comes_before_rules_and_known_pairs_come_first(catalog: 
         "Bottomwear": ["Topwear"],
     }
     assert learned.together["s1", "t1"] == learned.together["t1", "s1"] == 1
-    found = complements(catalog, "s1", learned)
+    found = complements(catalog.snapshot(), "s1", learned)
     assert [s.product_id for s in found] == ["w1", "t1", "t2"]

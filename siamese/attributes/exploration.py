@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from siamese.attributes.label_table import chosen_products, is_mark
-from siamese.catalog import Catalog
 from siamese.errors import UserError
 from siamese.products import PATH, PRODUCT
+from siamese.snapshot import Snapshot
 
 MOST_LABELS = 200  # more different values are no labels but names or prices
 RARE = 10  # products; a label with fewer is called rare
@@ -40,19 +40,19 @@ class Products:
     embeddings: npt.NDArray[np.float32]
 
 
-def products_of(catalog: Catalog, where: str | None = None) -> Products:
+def products_of(snapshot: Snapshot, where: str | None = None) -> Products:
     """The products of a catalog, or those that a filter holds for.
 
     Raises:
         CatalogError: The filter is wrong or holds for none.
         UserError: Fewer than three products.
     """
-    snapshot = catalog.snapshot()
     kept = chosen_products(snapshot, where)
     if len(kept) < 3:
-        raise UserError(f"{catalog.uri}: {len(kept)} products are too few to explore; add some")
+        raise UserError(f"{len(kept)} products are too few to explore; add some")
     described = snapshot.describe(snapshot.first[kept])
-    table = pd.DataFrame([known for _, known in described], columns=list(catalog.attribute_types))
+    names = [name for name in snapshot.rows.column_names if name != PATH]
+    table = pd.DataFrame([known for _, known in described], columns=names)
     table.insert(0, PRODUCT, [snapshot.product_ids[place] for place in kept])
     table.insert(1, PATH, [path for path, _ in described])
     return Products(table, snapshot.means[kept])

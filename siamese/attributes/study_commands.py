@@ -134,7 +134,7 @@ def explore(arguments: Namespace, catalog: Catalog) -> str:
     from siamese.attributes.exploration import label_columns, label_counts, overview, products_of
     from siamese.attributes.exploration_report import draw_bars
 
-    products = products_of(catalog, arguments.where)
+    products = products_of(catalog.snapshot(), arguments.where)
     columns = label_columns(products.table, arguments.labels)
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)

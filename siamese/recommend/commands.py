@@ -71,7 +71,7 @@ def show_variants(arguments: Namespace, catalog: Catalog) -> str:
     """A product in other colours, or whatever shall differ."""
     taste = taste_of(arguments, catalog)
     found = variants(
-        catalog,
+        catalog.snapshot(),
         arguments.product_id,
         arguments.top,
         arguments.same,
@@ -88,7 +88,7 @@ def show_complements(arguments: Namespace, catalog: Catalog) -> str:
     if arguments.sets is not None:
         companions = read_companions(arguments.sets, catalog.snapshot(), arguments.category)
     found = complements(
-        catalog,
+        catalog.snapshot(),
         arguments.product_id,
         companions,
         arguments.top,

@@ -13,7 +13,7 @@ from itertools import permutations
 import numpy as np
 
 from siamese.attributes.label_table import column_names, column_of
-from siamese.catalog import Catalog, CatalogError
+from siamese.catalog import CatalogError
 from siamese.products import Attribute
 from siamese.recommend.defaults import CATEGORY
 from siamese.recommend.taste import Taste, places_of
@@ -98,7 +98,7 @@ def learn_companions(
 
 
 def complements(
-    catalog: Catalog,
+    snapshot: Snapshot,
     product_id: str,
     companions: Companions = BY_RULE,
     top: int = 3,
@@ -113,7 +113,7 @@ def complements(
     the colours). A product for the other gender is never shown; `Unisex` goes with all.
 
     Args:
-        catalog: Any; no checkpoint is needed.
+        snapshot: Of any catalog; no checkpoint is needed.
         product_id: Of a product in it.
         companions: `learn_companions` of sets, or the rules.
         top: Products of each category.
@@ -124,7 +124,6 @@ def complements(
     Raises:
         CatalogError: No such product or column, or nothing goes with its category.
     """
-    snapshot = catalog.snapshot()
     (own,) = places_of(snapshot, [product_id])
     everything = np.arange(len(snapshot.product_ids))
     kinds = np.array(column_of(snapshot, category, everything, predicted=True), dtype=object)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siamese.attributes.label_table import column_of
-from siamese.catalog import Catalog, CatalogError
+from siamese.catalog import CatalogError
 from siamese.products import Attribute
 from siamese.recommend.defaults import DIFFERENT, SAME
 from siamese.recommend.taste import Taste, places_of
@@ -38,7 +38,7 @@ class Suggestion:
 
 
 def variants(
-    catalog: Catalog,
+    snapshot: Snapshot,
     product_id: str,
     top: int = 20,
     same: Sequence[str] = SAME,
@@ -48,7 +48,7 @@ def variants(
     """For each other value of a column the product that is most alike, best first.
 
     Args:
-        catalog: Any; no checkpoint is needed.
+        snapshot: Of any catalog; no checkpoint is needed.
         product_id: Of a product in it.
         top: How many at most.
         same: Columns that must be equal.
@@ -59,7 +59,6 @@ def variants(
     Raises:
         CatalogError: No such product or column, or nothing is known of the product there.
     """
-    snapshot = catalog.snapshot()
     (own,) = places_of(snapshot, [product_id])
     everything = np.arange(len(snapshot.product_ids))
     allowed = may_be_shown(snapshot, taste)

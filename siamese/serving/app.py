@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> Any:
     app.state.services = services
     for routes in (search_routes, suggestion_routes, product_routes, page_routes):
         app.include_router(routes.router)
-    install(app, settings.catalog)
+    install(app, settings)
     guarded = Guards(app, settings, services.metrics)
     return Telemetry(guarded, services.metrics, HEADERS)
 

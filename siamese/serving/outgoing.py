@@ -11,7 +11,7 @@ from siamese.attributes.label_table import is_mark
 from siamese.explanation_sheet import in_words
 from siamese.isolation import with_margin
 from siamese.output import verdict
-from siamese.products import MARK, PATH, Attribute, whole_or_fraction
+from siamese.products import PATH, Attribute, probability_of, whole_or_fraction
 from siamese.recommend.voting import Vote, vote
 from siamese.serving.columns import Facet
 from siamese.serving.queries import Found, Seen, place_of
@@ -119,14 +119,16 @@ def product_out(
     if attributes is None:
         ((_, attributes),) = goods.snapshot.describe(np.array([places.start]))
     number = paths.index(path) if path in paths else 0
-    version = hashlib.sha256(str(paths[number]).encode()).hexdigest()[:8]
+    # Of the embedding, too: a photo may be changed where it lies, and browsers keep pictures.
+    shown = goods.snapshot.embeddings[places.start + number].tobytes()
+    version = hashlib.sha256(str(paths[number]).encode() + shown).hexdigest()[:8]
     address = f"/v1/thumbnails/{quote(product_id, safe='')}"
     known = {name: v for name, v in attributes.items() if v is not None and not is_mark(name)}
-    marks = {name: attributes.get(name + MARK) for name in known}
+    marks = {name: probability_of(attributes, name) for name in known}
     return ProductOut(
         product_id=product_id,
         attributes=known,
-        predicted={name: float(mark) for name, mark in marks.items() if mark is not None},
+        predicted={name: mark for name, mark in marks.items() if mark is not None},
         photos=len(paths),
         thumbnail=f"{address}?photo={number}&side={GRID_SIDE}&v={version}",
     )

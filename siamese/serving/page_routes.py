@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from siamese.recommend.defaults import CATEGORY, DIFFERENT
-from siamese.serving.problems import ProblemError, problems
+from siamese.serving.problems import ProblemError, problems, without_places
 from siamese.serving.schemas import About, Health
 from siamese.serving.services import Served
 
@@ -31,12 +31,14 @@ SHOWN = 3  # attributes below a picture
 router = APIRouter()
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/", include_in_schema=False)
 async def shop_page(request: Request) -> Response:
     """The page for customers."""
     return _file(request, "index.html")
 
 
+@router.head("/admin", include_in_schema=False)
 @router.get("/admin", include_in_schema=False)
 async def admin_page(request: Request, services: Served) -> Response:
     """The page for the shop, where there is a token."""
@@ -45,6 +47,7 @@ async def admin_page(request: Request, services: Served) -> Response:
     return _file(request, "admin.html")
 
 
+@router.head("/page/{name}", include_in_schema=False)
 @router.get("/page/{name}", include_in_schema=False)
 async def page_file(request: Request, name: str) -> Response:
     """Style, scripts and icon."""
@@ -66,13 +69,14 @@ async def about(services: Served) -> About:
     )
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", tags=["operation"])
 async def health(services: Served) -> Health:
     """Whether this process answers, for probes."""
     goods, trouble = services.shop.goods, services.shop.trouble
     return Health(
         status="ok" if trouble is None else "old",
-        why=None if trouble is None else trouble.replace(services.settings.catalog, "catalog"),
+        why=None if trouble is None else without_places(trouble, services.settings),
         products=len(goods.snapshot.product_ids),
         catalog_version=goods.snapshot.version,
         encoder=goods.checkpoint.fingerprint,

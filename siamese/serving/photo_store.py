@@ -6,6 +6,7 @@ Every name is made here, from digests; nothing that a client sent becomes a part
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import shutil
 import time
@@ -16,6 +17,7 @@ from filelock import FileLock
 
 from siamese.files import replacing
 
+log = logging.getLogger(__name__)
 SECONDS_PER_HOUR = 3600.0
 LONGEST = 60.0  # seconds to wait for another change of a product
 
@@ -69,13 +71,24 @@ class KeptUploads:
     def __init__(self, folder: Path, hours: float) -> None:
         self._folder = folder
         self._seconds = hours * SECONDS_PER_HOUR
+        self._told = False  # that the disk cannot be written
 
     def keep(self, content: bytes) -> None:
-        """Write an upload that was encoded anew (see `uploads.as_stored`), if any are kept."""
-        if self.wanted:
+        """Write an upload that was encoded anew (see `uploads.as_stored`), if any are kept.
+
+        A disk that cannot be written is told once in the log: searches do not need it.
+        """
+        if not self.wanted:
+            return
+        try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # nobody else's business
             with replacing(self._folder / f"{secrets.token_hex(16)}.jpg") as temporary:
                 temporary.write_bytes(content)
+            self._told = False
+        except OSError as error:
+            if not self._told:
+                log.warning("cannot keep uploads", extra={"data": {"why": str(error)}})
+            self._told = True
 
     @property
     def wanted(self) -> bool:

@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 
 from siamese.errors import UserError
 from siamese.photos import PhotoError
+from siamese.products import StorageError
+from siamese.serving.settings import Settings
 from siamese.serving.uploads import NotAPhotoError
 
 MEDIA_TYPE = "application/problem+json"
@@ -79,12 +81,12 @@ def problem(
     return Response(content, error.status, error.headers, MEDIA_TYPE)
 
 
-def install(app: FastAPI, catalog: str) -> None:
+def install(app: FastAPI, settings: Settings) -> None:
     """Make the app answer every error this way.
 
     Args:
         app: The app.
-        catalog: Where it is, which is nobody's business and hidden in messages.
+        settings: With places that are nobody's business and hidden in messages.
     """
 
     @app.exception_handler(ProblemError)
@@ -105,7 +107,7 @@ def install(app: FastAPI, catalog: str) -> None:
     @app.exception_handler(UserError)
     async def refused(request: Request, error: UserError) -> Response:
         told = of_user_error(error)
-        told.detail = told.detail.replace(catalog, "catalog")
+        told.detail = without_places(told.detail, settings)
         return problem(told, id_of(request))
 
     @app.exception_handler(Exception)  # raised again behind this, and logged by `Telemetry`
@@ -124,8 +126,19 @@ def install(app: FastAPI, catalog: str) -> None:
         )
 
 
+def without_places(text: str, settings: Settings) -> str:
+    """A message without the paths of catalog and checkpoint."""
+    for place, name in ((settings.catalog, "catalog"), (settings.checkpoint, "checkpoint")):
+        text = text.replace(place, name)
+        if inside := place.strip("/"):  # as Lance writes it
+            text = text.replace(inside, name)
+    return text
+
+
 def of_user_error(error: UserError) -> ProblemError:
-    """What a user of the API can mend."""
+    """What a user of the API can mend; a catalog that is gone is none of it."""
+    if isinstance(error, StorageError):
+        return ProblemError(503, "catalog-unavailable", str(error))
     if isinstance(error, NotAPhotoError):
         return ProblemError(415, "not-a-photo", str(error))
     if isinstance(error, PhotoError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Annotated
+from urllib.parse import urlencode
 
 import numpy as np
 from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile
@@ -44,7 +45,7 @@ router = APIRouter(prefix="/v1", tags=["catalog"])
 # Checked before the body is read, see `guards`; here for the API's document.
 token = [Depends(HTTPBearer(auto_error=False, description="The admin token"))]
 MOST_PHOTOS = 20  # of a product in one request
-CACHED = "public, max-age=86400"
+CACHED, ASKED_AGAIN = "public, max-age=86400", "no-cache"
 Photos = Annotated[list[UploadFile], File(description="All of its photos; none: attributes alone")]
 
 
@@ -63,7 +64,8 @@ async def products(
     page = kept[start : start + limit].tolist()
     more = _cursor_of(page[-1]) if start + limit < len(kept) else None
     if more:
-        response.headers["Link"] = f'</v1/products?limit={limit}&cursor={more}>; rel="next"'
+        again = urlencode({"limit": limit, "cursor": more, "filters": filters})
+        response.headers["Link"] = f'</v1/products?{again}>; rel="next"'
     found = [product_out(goods, product_id) for product_id in page]
     return ProductList(products=found, total=len(kept), next=more)
 
@@ -121,7 +123,7 @@ async def thumbnail(
     product_id: ProductId,
     photo: Annotated[int, Query(ge=0, le=10_000)] = 0,
     side: Annotated[int, Query(description=f"One of {', '.join(map(str, SIDES))}")] = 320,
-    v: Annotated[str, Query(max_length=64, description="Only makes addresses differ")] = "",
+    v: Annotated[str, Query(max_length=64, description="Its version: may be kept")] = "",
 ) -> Response:
     """A small picture of a product, JPEG."""
     if side not in SIDES:
@@ -137,7 +139,7 @@ async def thumbnail(
             made = await services.in_thread(services.pictures, services.thumbnails.make, path, side)
     except (OSError, PhotoError) as error:
         raise ProblemError(404, "no-picture", "the product's photo cannot be opened") from error
-    headers = {"Cache-Control": CACHED, "ETag": f'"{made.tag}"'}
+    headers = {"Cache-Control": CACHED if v else ASKED_AGAIN, "ETag": f'"{made.tag}"'}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return Response(made.content, headers=headers, media_type="image/jpeg")
@@ -182,7 +184,7 @@ async def read_table(
 def _columns(goods: Goods) -> list[ColumnOut]:
     """What `infer.py explore` says of the columns."""
     try:
-        table = products_of(goods.catalog).table
+        table = products_of(goods.snapshot).table
         rows = overview(table, label_counts(table, label_columns(table)))
     except UserError:  # too few products, or no labels
         return []

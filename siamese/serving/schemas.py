@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from siamese.isolation import CHOICES
 from siamese.preprocessing import Box
 from siamese.serving.queries import AUTO, WHOLE
+from siamese.serving.tokens import LARGEST
 
 MOST_RESULTS, MOST_LISTED = 100, 200
 MOST_ATTRIBUTES, LONGEST_TEXT = 100, 2000
@@ -43,7 +44,7 @@ Token = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=8192,
+        max_length=LARGEST,
         description="`query` of an earlier answer; the server keeps nothing of it",
         examples=[QUERY],
     ),

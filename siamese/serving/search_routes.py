@@ -142,6 +142,8 @@ async def feedback(request: Request, services: Served, said: FeedbackIn) -> Note
     goods = services.shop.goods
     if queries.place_of(goods, said.product_id) is None:
         raise unknown_product()
+    if said.query is not None:
+        embedding_of(said.query, goods.checkpoint.fingerprint, goods.checkpoint.embedding_size)
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "request_id": id_of(request),

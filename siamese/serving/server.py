@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
+from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
 
 import uvicorn
@@ -12,6 +15,7 @@ from siamese.catalog import Catalog
 from siamese.serving.settings import Settings
 from siamese.serving.telemetry import MULTIPROCESS, log_as_json
 
+log = logging.getLogger(__name__)
 FACTORY = "siamese.serving.app:from_environment"
 
 
@@ -27,13 +31,15 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     Raises:
         UserError: Something that shall be served cannot be used.
     """
-    if settings.admin_token is None or Catalog.exists(settings.catalog):
-        Catalog.open(settings.catalog)  # fails here in one line, not in every worker
-    settings.to_environment()
     log_as_json()
-    with tempfile.TemporaryDirectory(prefix="siamese-metrics-") as folder:
-        if workers > 1:
-            os.environ[MULTIPROCESS] = folder
+    if settings.admin_token is None or Catalog.exists(settings.catalog):
+        # Fails here in one line, not in every worker.
+        _tell_unknown_columns(settings, Catalog.open(settings.catalog).attribute_types)
+    settings.to_environment()
+    with ExitStack() as stack:
+        if workers > 1:  # one alone ends by its signal, and would leave the folder
+            folder = tempfile.TemporaryDirectory(prefix="siamese-metrics-")
+            os.environ[MULTIPROCESS] = stack.enter_context(folder)
         uvicorn.run(
             FACTORY,
             factory=True,
@@ -47,3 +53,11 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
             timeout_keep_alive=30,
             app_dir=str(Path(__file__).parents[2]),
         )
+
+
+def _tell_unknown_columns(settings: Settings, known: Collection[str]) -> None:
+    """A line in the log; no error, since products that come later may bring the column."""
+    wanted = [*settings.captions, *({settings.vote} - {Settings.vote})]
+    if unknown := [name for name in wanted if name not in known]:
+        told = {"columns": unknown, "known": list(known)}
+        log.warning("the catalog has no such columns yet", extra={"data": told})

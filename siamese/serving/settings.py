@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from argparse import Namespace
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -71,6 +72,11 @@ class Settings:
                 f"the admin token has {len(self.admin_token)} characters; "
                 f"use at least {SHORTEST_TOKEN}, such as from `openssl rand -hex 24`"
             )
+        if self.admin_token is not None and not re.fullmatch("[!-~]+", self.admin_token):
+            raise ServingError(
+                "the admin token has spaces or letters beyond ASCII, which browsers cannot send; "
+                "make one with `openssl rand -hex 24`"
+            )
 
     @property
     def photos(self) -> Path:
@@ -102,7 +108,7 @@ def settings_of(arguments: Namespace) -> Settings:
     """The settings that infer.py's arguments and environment give.
 
     Raises:
-        ServingError: The token's file cannot be read, or the token is too short.
+        ServingError: The token's file cannot be read, or the token is too short or not of ASCII.
     """
     return Settings(
         checkpoint=os.path.abspath(arguments.checkpoint),
@@ -128,7 +134,7 @@ def settings_of(arguments: Namespace) -> Settings:
 def _token(path: str | None) -> str | None:
     """From a file or the environment, never from the command line, which others can see."""
     if path is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
+        return os.environ.get(TOKEN_VARIABLE, "").strip() or None
     try:
         return Path(path).read_text("utf-8").split("\n", 1)[0].strip()
     except (OSError, UnicodeDecodeError) as error:

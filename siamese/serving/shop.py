@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from siamese.catalog import Catalog, CatalogError
+from siamese.catalog import TABLE, Catalog, CatalogError
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.errors import UserError
 from siamese.finder import Finder
@@ -130,9 +130,9 @@ class Shop:
         return Goods(finder, snapshot, Columns(snapshot), (stamp, place))
 
     def _place(self) -> tuple[str, ...]:
-        """The catalog's folder; none on object storage, where versions alone tell."""
+        """Folder of the catalog's versions; none on object storage, where numbers alone tell."""
         folder = folder_of(self._settings.catalog)
-        return () if folder is None else (str(folder),)
+        return () if folder is None else (str(folder / f"{TABLE}.lance" / "_versions"),)
 
     def _watch(self) -> None:
         """The thread: what cannot be taken up is told once, and tried again."""
@@ -157,15 +157,14 @@ def _make_if_missing(uri: str, checkpoint: Checkpoint) -> None:
 
 
 def _stamp(*paths: str) -> Stamp:
-    """Changes when a file is replaced; a folder's tells only whether it is the same one."""
+    """Changes when a file is replaced, or anything that lies in a folder."""
     values: list[int] = []
     for path in paths:
         try:
             found = os.stat(path)
         except OSError:
             return ()
-        is_folder = os.path.isdir(path)
-        values += [found.st_ino] if is_folder else [found.st_ino, found.st_size, found.st_mtime_ns]
+        values += [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
     return tuple(values)
 
 

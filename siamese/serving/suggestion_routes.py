@@ -31,7 +31,7 @@ async def other_colours(
     _check(goods, product_id, DIFFERENT)
     same = [name for name in SAME if name in goods.columns.by_name]
     found = await services.in_thread(
-        services.decoders, variants, goods.catalog, product_id, top, same
+        services.decoders, variants, goods.snapshot, product_id, top, same
     )
     return _out(goods, found)
 
@@ -42,7 +42,7 @@ async def goes_with(services: Served, product_id: ProductId) -> Suggestions:
     goods = services.shop.goods
     _check(goods, product_id, CATEGORY)
     found = await services.in_thread(
-        services.decoders, complements, goods.catalog, product_id, top=EACH
+        services.decoders, complements, goods.snapshot, product_id, top=EACH
     )
     return _out(goods, found)
 
@@ -56,8 +56,7 @@ def _check(goods: Goods, product_id: str, column: str) -> None:
 
 
 def _out(goods: Goods, found: Sequence[Suggestion]) -> Suggestions:
-    """Suggestions that are in this version of the catalog, too: they may be of a later one."""
-    known = [each for each in found if place_of(goods, each.product_id) is not None]
+    """Suggestions with where to find their pictures."""
     return Suggestions(
         suggestions=[
             SuggestionOut(
@@ -65,6 +64,6 @@ def _out(goods: Goods, found: Sequence[Suggestion]) -> Suggestions:
                 why=each.why,
                 cosine=each.cosine,
             )
-            for each in known
+            for each in found
         ]
     )

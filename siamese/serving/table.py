@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -30,7 +31,8 @@ def rows_of_csv(content: bytes, types: Mapping[str, pa.DataType]) -> list[Row]:
         types: Of the catalog's columns, which the values must fit.
 
     Raises:
-        CatalogError: No such table, no column of ids, a row without one, or an unfit value.
+        CatalogError: No such table, no column of ids or one that is there twice, a row without
+            id, rows of a product that differ, or an unfit value.
     """
     heading, cells = _cells(content)
     named = next((name for name in ID_COLUMNS if name in heading), None)
@@ -39,6 +41,8 @@ def rows_of_csv(content: bytes, types: Mapping[str, pa.DataType]) -> list[Row]:
     ids = [row[heading.index(named)] for row in cells]
     if not all(ids):
         raise CatalogError(f"table: row {ids.index('') + 2} has no {named}; fill it in")
+    if twice := [name for name, count in Counter(heading).items() if name and count > 1]:
+        raise CatalogError(f"table: has the column {twice[0]!r} twice; rename or drop one")
     paths = [row[heading.index(PATH_COLUMN)] for row in cells] if PATH_COLUMN in heading else None
     values: list[dict[str, Value]] = [{} for _ in cells]
     for place, name in enumerate(heading):
@@ -48,8 +52,17 @@ def rows_of_csv(content: bytes, types: Mapping[str, pa.DataType]) -> list[Row]:
         for row_values, value in zip(values, column, strict=True):
             if value is not None:
                 row_values[name] = value
+    _check_repeated(ids, values)
     names: Sequence[str | None] = [None] * len(ids) if paths is None else paths
     return list(zip(ids, names, values, strict=True))
+
+
+def _check_repeated(ids: Sequence[str], values: Sequence[dict[str, Value]]) -> None:
+    """Refuse rows of one product, such as one per photo, that say different things of it."""
+    known: dict[str, dict[str, Value]] = {}
+    for name, row in zip(ids, values, strict=True):
+        if known.setdefault(name, row) != row:
+            raise CatalogError(f"table: two rows of {name!r} have different attributes; keep one")
 
 
 def _cells(content: bytes) -> tuple[list[str], list[list[str]]]:

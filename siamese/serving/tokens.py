@@ -12,7 +12,7 @@ import numpy as np
 
 from siamese.serving.problems import ProblemError
 
-LARGEST = 8192  # characters
+LARGEST = 32_768  # characters, of some 12,000 numbers
 
 
 def query_token(embedding: np.ndarray, fingerprint: str) -> str:
