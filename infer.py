@@ -39,6 +39,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from siamese.arguments import kept_encoder, parse
 from siamese.errors import UserError
+from siamese.files import check_writable
 
 if TYPE_CHECKING:
     from siamese.catalog import Catalog
@@ -92,7 +93,8 @@ def add(arguments: Namespace) -> None:
     if arguments.manifest is not None:
         from datasets.places import manifest_photos
 
-        photos = manifest_photos(arguments.manifest)
+        text = [name for name, kind in catalog.attribute_types.items() if kind == "string"]
+        photos = manifest_photos(arguments.manifest, text)
     limit = 0.0 if arguments.manifest is None else arguments.max_broken
     products = embedded_products(checkpoint, photos, limit)
     (catalog.add if arguments.command == "add" else catalog.update)(products)
@@ -189,6 +191,7 @@ def calibrate(arguments: Namespace) -> None:
     from siamese.evaluation_commands import calibrate
     from siamese.listing import listed_in_manifest
 
+    check_writable(arguments.out)
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
     training = manifest[(manifest["split"] == "train") & (manifest["role"] == "product")]
     photos = listed_in_manifest(training) if len(training) else []
@@ -205,6 +208,7 @@ def adapt(arguments: Namespace) -> None:
     from datasets.places import listed_at, people_at
     from siamese.evaluation_commands import adapt
 
+    check_writable(arguments.out)
     people = people_at(arguments.people, arguments.split)
     products = listed_at(arguments.products, arguments.split)
     given = checkpoint_of(arguments, many=True)

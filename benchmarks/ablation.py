@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 
+from siamese.errors import UserError
 from siamese.runs import TARGET, read_run
 
 ROOT = Path(__file__).parent.parent
@@ -68,4 +69,7 @@ def validation_of(line: str, seed: int, folder: Path) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"ablation.py: {error}")

@@ -17,6 +17,7 @@ import numpy as np
 
 from datasets.manifest import read_manifest
 from siamese.checkpoint import load_checkpoint
+from siamese.errors import UserError
 from siamese.evaluation import PAIRS_PER_PRODUCT, codes
 from siamese.verification import draw_pairs, verify
 
@@ -47,4 +48,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"equal_recall.py: {error}")

@@ -29,6 +29,7 @@ from datasets.rendered import PHOTOS_PER_PRODUCT
 from datasets.rendered_garments import design_garment
 from datasets.rendered_photos import draw_person_photo, draw_product_photo
 from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.errors import UserError
 from siamese.explanation import explain
 from siamese.explanation_sheet import ExplainedRow, explanation_sheet, in_words
 from siamese.local_embedding import occluded_parts
@@ -172,4 +173,7 @@ def garment_mask(path: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"explanation.py: {error}")

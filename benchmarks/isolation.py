@@ -74,5 +74,5 @@ def report(checkpoint: Checkpoint, frame: pd.DataFrame, choice: GarmentChoice | 
 if __name__ == "__main__":
     try:
         main()
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"isolation.py: {error}")

@@ -143,5 +143,5 @@ def table(lines: pd.DataFrame) -> str:
 if __name__ == "__main__":
     try:
         main()
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"learning_curve.py: {error}")

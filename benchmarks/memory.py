@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 
 from siamese.encoder import Encoder, EncoderConfig
+from siamese.errors import UserError
 from siamese.runtime import available_cores, keep_freed_memory
 
 BATCH, STEPS = 128, 10
@@ -61,4 +62,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"memory.py: {error}")

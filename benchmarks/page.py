@@ -20,6 +20,8 @@ import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 from serving import running
 
+from siamese.errors import UserError
+
 SIZES: dict[str, dict[str, Any]] = {
     "phone": {
         "viewport": {"width": 390, "height": 844},
@@ -80,4 +82,7 @@ def seconds(browser: Browser, port: int, photo: Path, how: dict[str, Any]) -> fl
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"page.py: {error}")

@@ -24,9 +24,11 @@ import numpy as np
 from PIL import Image
 
 from datasets.rendered import draw_person_photo, draw_product_photo
+from siamese.arguments import positive
 from siamese.catalog import Catalog
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
+from siamese.errors import UserError
 from siamese.finder import Finder
 from siamese.pair_score import Calibration
 from siamese.preprocessing import Preprocessing
@@ -40,7 +42,7 @@ INFER = Path(__file__).parent.parent / "infer.py"
 def main() -> None:
     """Print one line per figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--products", type=int, default=10_000)
+    parser.add_argument("--products", type=positive, default=10_000)
     parser.add_argument("--checkpoint", type=Path, help="by default the demo's network, untrained")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -130,4 +132,7 @@ def report(name: str, seconds: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"search.py: {error}")

@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from siamese.arguments import SHIPPED
 from siamese.catalog import Catalog, Product
 from siamese.checkpoint import load_checkpoint
+from siamese.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 BOUNDARY = "siamese-benchmark"
@@ -221,4 +222,7 @@ def memory_over(server: Server, body: bytes, requests: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"serving.py: {error}")

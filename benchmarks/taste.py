@@ -24,6 +24,7 @@ from PIL import Image
 from siamese.arguments import SHIPPED
 from siamese.catalog import Catalog, CatalogError
 from siamese.checkpoint import load_checkpoint
+from siamese.errors import UserError
 from siamese.finder import Finder, Match
 from siamese.recommend.complements import complements, learn_companions
 from siamese.recommend.personal import PersonalFinder
@@ -275,4 +276,7 @@ def worn_together(folder: Path, top: int = 3) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"taste.py: {error}")

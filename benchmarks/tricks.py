@@ -36,6 +36,7 @@ from siamese.boxes import boxes_of
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.commands import embed_with_bar
 from siamese.encoder import Encoder
+from siamese.errors import UserError
 from siamese.evaluation_commands import distractors_of
 from siamese.pair_score import Calibration
 from siamese.quantisation import hamming, int8_codes, int8_cosines, sign_bits
@@ -346,4 +347,7 @@ def row(ranks: Tensor, before: Tensor) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"tricks.py: {error}")

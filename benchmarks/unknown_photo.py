@@ -33,6 +33,7 @@ from siamese.attributes.one_pass import embed_and_tag
 from siamese.attributes.tagger import Tagger, load_tagger
 from siamese.catalog import Catalog, Product
 from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.errors import UserError
 from siamese.finder import Finder, Match
 from siamese.products import PATH, Attribute
 from siamese.recommend.defaults import LABEL
@@ -199,4 +200,7 @@ def times(finder: Finder, tagger: Tagger, narrow: Tagger, photos: Sequence[str])
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"unknown_photo.py: {error}")

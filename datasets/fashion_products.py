@@ -4,8 +4,8 @@ A training needs two photos of a product: the second may be a part of the only o
 """
 
 import csv
-import io
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,8 @@ def read_fashion_products(
         )
     labels = table.drop(columns="id").mask(lambda column: column.isin(MISSING))
     if "year" in labels:
-        labels["year"] = pd.to_numeric(labels["year"], errors="coerce").astype("Int64")
+        years = pd.to_numeric(labels["year"], errors="coerce")
+        labels["year"] = years.where(years % 1 == 0).astype("Int64")  # 2011.5 is none
     frame = make_manifest(labels.assign(path=paths, product_id=table["id"], role="product"))
     frame = frame[frame["path"].notna()].drop_duplicates("product_id").reset_index(drop=True)
     contents = frame["path"].map(contents_of(frame["path"]))
@@ -109,21 +110,21 @@ def _read_styles(path: Path) -> pd.DataFrame:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: is no text in UTF-8; save it as CSV in UTF-8") from error
-    with io.StringIO(text, newline="") as stream:
-        lines = csv.reader(stream)
-        header = next(lines, [])
-        if "id" not in header:
-            raise ManifestError(
-                f"{path}: has no column id; expected {LAYOUT}; found {', '.join(header)}"
-            )
-        rows, broken = [], 0
-        for line in lines:
-            if len(line) > len(header) and header[-1] == NAME:
-                last = len(header) - 1
-                line = [*line[:last], ",".join(line[last:])]
-            if len(line) == len(header):
-                rows.append(line)
-            elif line:
-                broken += 1
+    # Each line for itself: a quote that is never closed would swallow all products after it.
+    lines = (next(csv.reader([line]), []) for line in re.split(r"\r\n|\r|\n", text))
+    header = next(lines, [])
+    if "id" not in header:
+        raise ManifestError(
+            f"{path}: has no column id; expected {LAYOUT}; found {', '.join(header)}"
+        )
+    rows, broken = [], 0
+    for line in lines:
+        if len(line) > len(header) and header[-1] == NAME:
+            last = len(header) - 1
+            line = [*line[:last], ",".join(line[last:])]
+        if len(line) == len(header):
+            rows.append(line)
+        elif line:
+            broken += 1
     report_skipped(path, broken, "lines with too many or too few fields")
     return pd.DataFrame(rows, columns=header, dtype="str")

@@ -31,6 +31,7 @@ from datasets.street_views import StreetViews
 from siamese.checkpoint import load_checkpoint
 from siamese.cli import quieten
 from siamese.errors import UserError
+from siamese.files import check_writable
 from siamese.isolation import SEEN, Isolation
 from siamese.isolation_file import load_isolation, save_isolation
 from siamese.runtime import keep_freed_memory
@@ -289,6 +290,7 @@ def main(words: Sequence[str]) -> int:
     keep_freed_memory()
     started = time.perf_counter()
     try:
+        check_writable(arguments.out)
         parts = split_street(read_street(arguments.folder), **HELD_OUT)
         first, beside = start_of(arguments), networks_of(arguments.beside)
         isolation = train(parts, arguments.epochs, arguments.seed, first)

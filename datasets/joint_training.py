@@ -43,6 +43,7 @@ from siamese.encoder import Encoder
 from siamese.errors import UserError
 from siamese.evaluation import codes
 from siamese.extractors import extractor
+from siamese.files import check_writable
 from siamese.joint_head import JointHead
 from siamese.pair_score import info_nce_loss
 from siamese.parts import parts_of
@@ -296,6 +297,7 @@ def main(words: Sequence[str]) -> int:
     keep_freed_memory()
     started = time.perf_counter()
     try:
+        check_writable(choice.out)
         seed_everything(choice.seed, verbose=False)
         given = extractor(choice.encoder)
         checkpoint = with_joint_head(given, choice.size, choice.weight)

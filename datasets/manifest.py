@@ -16,7 +16,8 @@ one in several boxes), for shops do share photos. In two splits it would leak, a
 """
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +68,21 @@ def make_manifest(columns: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
     return frame[ordered + [name for name in frame if name not in ordered]].reset_index(drop=True)
 
 
-def read_manifest(path: str | Path) -> pd.DataFrame:
+def read_manifest(path: str | Path, text: Collection[str] = ()) -> pd.DataFrame:
     """Read a manifest (CSV, or Parquet by its suffix) with absolute paths.
 
     Attributes of a CSV become numbers or truth values only where that loses nothing (`004567`
     stays text); only an empty cell is missing, so that a brand may be called `NA`.
 
+    Args:
+        path: the file.
+        text: columns of a CSV that are text whatever they hold.
+
     Raises:
         ManifestError: no such file, not readable, empty, or without a required column.
     """
     path = Path(path)
-    frame = _read_table(path)
+    frame = _read_table(path, text)
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise ManifestError(
@@ -106,9 +111,20 @@ def read_csv_as_text(path: str | Path) -> pd.DataFrame:
         ManifestError: no such file, no text in UTF-8, or no table.
     """
     try:
-        return pd.read_csv(
-            path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig"
-        )
+        _check_heading(path)
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            return pd.read_csv(
+                path,
+                dtype=str,
+                index_col=False,  # else a comma at the end of each line moves all columns
+                keep_default_na=False,
+                na_values=[""],
+                encoding="utf-8-sig",
+            )
+    except pd.errors.ParserWarning as error:
+        raise ManifestError(
+            f"{path}: a line has more cells than the heading; put text with commas in quotes"
+        ) from error
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such file; check the path") from error
     except UnicodeDecodeError as error:
@@ -117,6 +133,15 @@ def read_csv_as_text(path: str | Path) -> pd.DataFrame:
         raise ManifestError(f"{path}: is empty; write a line of column names first") from error
     except (pd.errors.ParserError, OSError) as error:
         raise ManifestError(f"{path}: cannot be read as CSV ({_one_line(error)})") from error
+
+
+def _check_heading(path: str | Path) -> None:
+    """Raise `ManifestError` for a name that is there twice: pandas would number it."""
+    first = pd.read_csv(path, dtype=str, header=None, nrows=1, encoding="utf-8-sig")
+    names = first.iloc[0].dropna()
+    if names.duplicated().any():
+        twice = names[names.duplicated()].iloc[0]
+        raise ManifestError(f"{path}: has the column {twice!r} twice; rename or drop one")
 
 
 def read_photo_table(path: str) -> pd.DataFrame:
@@ -136,10 +161,18 @@ def read_photo_table(path: str) -> pd.DataFrame:
     return absolute_paths(table, os.path.dirname(os.path.abspath(path)))
 
 
-def with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns of text become numbers or truth values where no cell would change its meaning."""
+def with_numbers(frame: pd.DataFrame, text: Collection[str] = ()) -> pd.DataFrame:
+    """Columns of text become numbers or truth values where no cell would change its meaning.
+
+    Numbers over 2^53, as article numbers may be, are no such ones. Zeros at the end of a fraction
+    do not count: 1.10 is 1.1.
+
+    Args:
+        frame: Cells as text.
+        text: Columns that stay as they are, since a catalog holds text there.
+    """
     typed = frame.copy()
-    for name in typed.columns.difference(list(REQUIRED)):
+    for name in typed.columns.difference([*REQUIRED, *text]):
         known = typed[name].dropna()
         if known.empty:
             continue
@@ -147,7 +180,7 @@ def with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
             typed[name] = typed[name].map({"True": True, "False": False})
         elif not known.str.match(r"[+-]?0\d|.*[A-Za-z_]").any():
             numbers = pd.to_numeric(typed[name], errors="coerce")
-            if numbers.notna().sum() == len(known):
+            if numbers.notna().sum() == len(known) and (numbers.dropna().abs() < 2**53).all():
                 typed[name] = numbers
     return typed
 
@@ -279,12 +312,12 @@ def drop_broken_photos(
     return frame.drop(index=rows).reset_index(drop=True), dropped.reset_index(drop=True)
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path, text: Collection[str]) -> pd.DataFrame:
     """The file's table, typed; see `read_manifest`."""
     if path.is_dir():
         raise ManifestError(f"{path}: is a folder; give the manifest's file")
     if path.suffix.lower() not in PARQUET_SUFFIXES:
-        return with_numbers(read_csv_as_text(path))
+        return with_numbers(read_csv_as_text(path), text)
     try:
         return pd.read_parquet(path)
     except FileNotFoundError as error:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from datasets.checks import contents_of
 from datasets.layout import find_path
 from datasets.manifest import (
     BOX,
@@ -13,7 +14,7 @@ from datasets.manifest import (
     read_csv_as_text,
     with_numbers,
 )
-from datasets.splits import split_by_product, twin_groups
+from datasets.splits import joined_groups, split_by_product, twin_groups
 
 LAYOUT = (
     "a CSV with product_id, role, path (or product_path, person_path), or a folder with images.csv"
@@ -30,6 +31,8 @@ def read_pairs_csv(
     keep_twins_together: bool = True,
 ) -> pd.DataFrame:
     """Manifest of a CSV of photos, split by product where the CSV does not say how.
+
+    Products that a photo shows together, or copies of one photo, always come into one split.
 
     Expected layout: a CSV file, or a folder with `images.csv`, in one of two forms; paths are
     relative to the CSV's folder:
@@ -64,11 +67,19 @@ def read_pairs_csv(
     frame = absolute_paths(make_manifest(with_numbers(table)), path.parent)
     if "split" in frame:
         return frame
-    groups = twin_groups(frame) if keep_twins_together else None
+    twins = twin_groups(frame) if keep_twins_together else None
+    groups = joined_groups(_shown_together(frame), *([] if twins is None else [twins]))
     frame = split_by_product(frame, validation=validation, test=test, seed=seed, groups=groups)
-    if groups is not None:
-        frame = frame.assign(twin_group=frame["product_id"].map(groups))
+    if twins is not None:
+        frame = frame.assign(twin_group=frame["product_id"].map(twins))
     return make_manifest(frame)
+
+
+def _shown_together(frame: pd.DataFrame) -> pd.Series:
+    """What each photo holds, by product id: one that shows two products must not part them."""
+    known = frame.dropna(subset=["product_id", "path"])  # the manifest's checks tell others
+    contents = known["path"].map(contents_of(known["path"]))
+    return pd.Series(contents.to_numpy(), index=known["product_id"])
 
 
 def _one_row_per_photo(pairs: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 
 import pandas as pd
 
@@ -24,9 +25,9 @@ from siamese.preprocessing import Box
 from siamese.products import listed
 
 
-def manifest_photos(path: str) -> list[ListedPhoto]:
-    """The product photos of a manifest file."""
-    return listed_in_manifest(read_manifest(path))
+def manifest_photos(path: str, text: Collection[str] = ()) -> list[ListedPhoto]:
+    """The product photos of a manifest file; these columns hold text, whatever it looks like."""
+    return listed_in_manifest(read_manifest(path, text))
 
 
 def folder_photos(folder: str, attributes: str | None) -> list[ListedPhoto]:
@@ -36,11 +37,27 @@ def folder_photos(folder: str, attributes: str | None) -> list[ListedPhoto]:
     table = read_csv_as_text(attributes)
     if "product_id" not in table:  # renamed first, so that 000001 stays text
         table = table.rename(columns={"id": "product_id"})
+    _check_repeated(attributes, table)
     photos = listed_in_folder(folder, with_numbers(table))
     without = sorted(set(table["product_id"].dropna()) - {photo.product_id for photo in photos})
     if without:
         print(f"{attributes}: no photo of {listed(without)}, left out", file=sys.stderr)
     return photos
+
+
+def _check_repeated(path: str, table: pd.DataFrame) -> None:
+    """Raise `ManifestError` for rows of one product that say different things of it.
+
+    Where rows have paths, each is a photo's.
+    """
+    if "product_id" not in table or "path" in table:
+        return
+    rows = table.dropna(subset=["product_id"]).drop_duplicates()
+    again = rows.loc[rows["product_id"].duplicated(), "product_id"]
+    if len(again):
+        raise ManifestError(
+            f"{path}: rows of product {listed(sorted(set(again)))} differ; keep one of each"
+        )
 
 
 def listed_at(place: str, split: str | None = None) -> list[ListedPhoto]:

@@ -5,15 +5,19 @@ Every photo depends on (seed, product, photo) alone, so that counts and workers 
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
 
-import cv2
 import numpy as np
+import PIL.Image
 
 from datasets.drawing import as_jpeg, run_tasks, write_atomically
 from datasets.rendered_brushes import Image
 from datasets.rendered_photos import STYLES, Style, draw_person_photo, draw_product_photo
+from siamese.errors import UserError
+from siamese.files import replacing
 
 __all__ = ["draw_person_photo", "draw_product_photo", "draw_sheet", "write_rendered_dataset"]
 
@@ -43,7 +47,7 @@ def write_rendered_dataset(
     if style not in STYLES:
         raise ValueError(f"style must be one of {', '.join(STYLES)}, not {style!r}")
     if products < 1 or workers < 1 or seed < 0 or not 1 <= low <= high < PHOTOS_PER_PRODUCT:
-        raise ValueError(
+        raise UserError(
             f"cannot draw products={products}, person_photos={person_photos}, seed={seed}, "
             f"workers={workers}: products and workers must be at least 1, seed at least 0, "
             f"person_photos 1 to {PHOTOS_PER_PRODUCT - 1}"
@@ -131,9 +135,9 @@ def draw_sheet(
     return np.concatenate([np.concatenate(rows[i : i + 2], axis=1) for i in range(0, len(rows), 2)])
 
 
-def main() -> None:
-    """Command line: view a sheet or draw the data set."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+def main(words: Sequence[str]) -> int:
+    """Command line: view a sheet or draw the data set. Returns the exit status."""
+    parser = argparse.ArgumentParser(description="View a sheet or draw the data set.")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet to this picture")
     parser.add_argument("--folder", type=Path, help="draw the data set into this folder")
     parser.add_argument("--products", type=int, default=24)
@@ -142,10 +146,25 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--style", choices=STYLES, default="demo")
     parser.add_argument("--workers", type=int, default=2)
-    choice = parser.parse_args()
+    choice = parser.parse_args(words)
+    if min(choice.products, choice.photos, choice.workers) < 1 or choice.first < 0:
+        parser.error("--products, --photos and --workers must be at least 1, --first at least 0")
+    if not (choice.sheet or choice.folder):
+        parser.error("give --sheet or --folder")
+    try:
+        _draw(choice)
+    except (UserError, OSError) as error:
+        print(f"datasets.rendered: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _draw(choice: argparse.Namespace) -> None:
+    """What was asked for."""
     if choice.sheet:
         sheet = draw_sheet(choice.products, choice.seed, choice.photos, choice.first, choice.style)
-        cv2.imwrite(str(choice.sheet), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+        with replacing(choice.sheet) as temporary:
+            PIL.Image.fromarray(sheet).save(temporary)
     if choice.folder:
         write_rendered_dataset(
             choice.folder,
@@ -158,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

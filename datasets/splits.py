@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from siamese.photos import PhotoError, open_photo
 OUTLINE_LIMIT = 0.30
 INSIDE_LIMIT = 0.05
 ASPECT_LIMIT = 0.10
+SAME_PHOTO_LIMIT = 0.05  # there is nothing between 0.01 and 0.16 among them
 
 SIDE = 32  # thumbnails of SIDE x SIDE pixels
 WHITE = 0.96  # a pixel is background if all its channels are above this
@@ -131,9 +133,10 @@ def twin_groups(
     - *inside*: root mean square of their difference where both show garment away from the rim,
       at most 0.05 (without it a print or another dark colour would not count).
 
-    and their aspect ratios differ by at most 10 %. On 1,546 real tops this gives 141 groups of
-    304 products, the largest of 8; nearly all are one photo listed under two ids. At 0.36 and
-    0.06 the plain black ones chain into a group of 71.
+    and their aspect ratios differ by at most 10 %. Whole photos whose outlines, untrimmed, differ
+    by at most 0.05 are twins as well: one photo, of which other noise was trimmed. On 1,546 real
+    tops this gives 145 groups of 312 products, the largest of 8; nearly all are one photo listed
+    under two ids. At 0.36 and 0.06 the plain black ones chain into a group of 71.
 
     Args:
         frame: a manifest with absolute paths; only its product photos are looked at.
@@ -159,6 +162,33 @@ def twin_groups(
         (np.ones(len(first)), (numbers[first], numbers[second])), shape=(len(products),) * 2
     )
     _, labels = connected_components(links, directed=False)
+    return _named_groups(products, labels)
+
+
+def joined_groups(*memberships: pd.Series) -> pd.Series:
+    """Groups of products that any of several groupings puts together, as `twin_groups` names them.
+
+    Args:
+        memberships: By product id, which may occur more than once, anything that products of one
+            group share: a group's name, or what one of its photos holds.
+    """
+    products = sorted({product for each in memberships for product in each.index})
+    number_of = {product: number for number, product in enumerate(products)}
+    first, second = [], []
+    shared = 0
+    for membership in memberships:
+        codes, values = pd.factorize(membership)
+        first.append(membership.index.map(number_of).to_numpy(np.int64)[codes >= 0])
+        second.append(len(products) + shared + codes[codes >= 0])
+        shared += len(values)
+    rows, columns = np.concatenate(first), np.concatenate(second)
+    links = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(products) + shared,) * 2)
+    _, labels = connected_components(links, directed=False)
+    return _named_groups(products, labels[: len(products)])
+
+
+def _named_groups(products: list[str], labels: np.ndarray) -> pd.Series:
+    """Under each group's smallest id, by product id."""
     table = pd.DataFrame({"product_id": products, "label": labels})
     names = table.groupby("label")["product_id"].transform("min")
     return pd.Series(names.to_numpy(), index=pd.Index(products, name="product_id"), name="group")
@@ -183,23 +213,37 @@ def _members(products: list[str], groups: pd.Series | None) -> dict[str, list[st
     return {members[0]: members for members in by_group.values()}
 
 
-def _thumbnail_or_none(path: str | os.PathLike[str]) -> tuple[np.ndarray, float] | None:
-    """(SIDE, SIDE, 3) in 0…1 of the photo without its white border, and height / width."""
+@dataclass(frozen=True)
+class _Thumbnail:
+    """A photo, small: without its white border, whole (both (SIDE, SIDE, 3) in 0…1), and the
+    height / width of the former."""
+
+    trimmed: np.ndarray
+    whole: np.ndarray
+    aspect: float
+
+
+def _thumbnail_or_none(path: str | os.PathLike[str]) -> _Thumbnail | None:
+    """Of a photo that can be read."""
     try:
         photo = open_photo(str(path), at_least=(4 * SIDE, 4 * SIDE))
     except PhotoError:
         return None
+    whole = _small(photo)
     garment = np.asarray(photo).min(axis=2) < WHITE * 255
     rows = np.flatnonzero(garment.mean(axis=1) > 0.02)  # a few dots of noise are no garment
     columns = np.flatnonzero(garment.mean(axis=0) > 0.02)
     if len(rows) > 8 and len(columns) > 8:
         photo = photo.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
-    small = photo.resize((SIDE, SIDE), Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.float32) / 255, photo.height / photo.width
+    return _Thumbnail(_small(photo), whole, photo.height / photo.width)
+
+
+def _small(photo: Image.Image) -> np.ndarray:
+    return np.asarray(photo.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32) / 255
 
 
 def _twin_photos(
-    thumbnails: list[tuple[np.ndarray, float]],
+    thumbnails: list[_Thumbnail],
     outline_limit: float,
     inside_limit: float,
     chunk: int = 1024,
@@ -207,31 +251,45 @@ def _twin_photos(
     """Positions (first, second) of all pairs of twins; chunk x N distances at a time."""
     if not thumbnails:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    pixels = np.stack([thumbnail for thumbnail, _ in thumbnails])  # (N, SIDE, SIDE, 3)
-    shape = np.log([aspect for _, aspect in thumbnails])
-    whole = pixels.reshape(len(pixels), -1)
-    contrast = np.maximum(whole.std(axis=1), 1e-3)
-    squares = (whole**2).sum(axis=1)
+    pixels = np.stack([thumbnail.trimmed for thumbnail in thumbnails])  # (N, SIDE, SIDE, 3)
+    shape = np.log([thumbnail.aspect for thumbnail in thumbnails])
+    outlines = _Outlines(pixels)
+    whole = _Outlines(np.stack([thumbnail.whole for thumbnail in thumbnails]))
     inside = np.stack([_inside(thumbnail) for thumbnail in pixels])  # (N, SIDE * SIDE)
     masked = (pixels.reshape(len(pixels), -1, 3) * inside[..., None]).reshape(len(pixels), -1)
     masked_squares = (masked.reshape(len(pixels), -1, 3) ** 2).sum(axis=2)
     first, second = [], []
     for start in range(0, len(pixels), chunk):
         part = slice(start, start + chunk)
-        distance = squares[part, None] + squares[None] - 2 * whole[part] @ whole.T
-        outline = np.sqrt(np.maximum(distance, 0) / whole.shape[1])
-        outline /= np.sqrt(contrast[part, None] * contrast[None])
         common = inside[part] @ inside.T
         # over the common pixels only: a² where b is inside too, b² where a is
         distance = masked_squares[part] @ inside.T + inside[part] @ masked_squares.T
         distance -= 2 * masked[part] @ masked.T
         difference = np.sqrt(np.maximum(distance, 0) / np.maximum(3 * common, 1))
-        twins = (outline <= outline_limit) & (difference <= inside_limit)
+        twins = (outlines.differences(part) <= outline_limit) & (difference <= inside_limit)
         twins &= np.abs(shape[part, None] - shape[None]) <= ASPECT_LIMIT
+        twins |= whole.differences(part) <= SAME_PHOTO_LIMIT
         rows, columns = np.nonzero(twins)
         first.append(rows + start)
         second.append(columns)
     return np.concatenate(first), np.concatenate(second)
+
+
+class _Outlines:
+    """Photos (N, SIDE, SIDE, 3) and by how much they differ, in terms of their own contrasts."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self._pixels = pixels.reshape(len(pixels), -1)
+        self._contrast = np.maximum(self._pixels.std(axis=1), 1e-3)
+        self._squares = (self._pixels**2).sum(axis=1)
+
+    def differences(self, part: slice) -> np.ndarray:
+        """Of some to all, (n, N): root mean square over the geometric mean of the contrasts."""
+        distance = self._squares[part, None] + self._squares[None]
+        distance = distance - 2 * self._pixels[part] @ self._pixels.T
+        outline = np.sqrt(np.maximum(distance, 0) / self._pixels.shape[1])
+        relative: np.ndarray = outline / np.sqrt(self._contrast[part, None] * self._contrast[None])
+        return relative
 
 
 def _inside(thumbnail: np.ndarray) -> np.ndarray:

@@ -57,6 +57,7 @@ __all__ = ["Catalog", "CatalogError", "Product", "Snapshot"]
 TABLE = "photos"
 FINGERPRINT = b"siamese-encoder"  # a key in the metadata of the table's schema
 DATA_FILES = 64  # more than that are joined; every add leaves one
+VERSIONS = 64  # each of these, old ones are dropped
 Result = TypeVar("Result")
 
 
@@ -359,8 +360,10 @@ class Catalog:
         return None if found is None else found.decode()
 
     def _write(self, write: Callable[[], Result]) -> Result:
-        """One commit, and once in a while `optimise`."""
+        """One commit, and once in a while `optimise`: updates leave versions, adds data files."""
+        before = self._table.version
         written = commit(self.uri, write)
-        if data_files(self._table) > DATA_FILES:
+        passed = self._table.version // VERSIONS > before // VERSIONS
+        if passed or data_files(self._table) > DATA_FILES:
             self.optimise()
         return written

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from helpers_catalog import (
 )
 
 import siamese.catalog
+import siamese.storage
 from siamese.catalog import Catalog, CatalogError, Product
 from siamese.storage import data_files
 
@@ -310,6 +312,19 @@ def test_joining_small_files_changes_nothing_for_readers(
     assert len(rows(catalog)) == 20
     assert old.select("price = 1").tolist() == [2, 3]
     assert catalog.snapshot().select("price > 7").tolist() == [16, 17, 18, 19]
+
+
+def test_a_catalog_that_is_only_updated_does_not_grow_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(siamese.catalog, "VERSIONS", 8)
+    monkeypatch.setattr(siamese.storage, "KEPT", timedelta(0))
+    catalog = new_catalog(tmp_path / "c")
+    catalog.add([product("a", 2, price=0), product("b", 1, price=5)])
+    for number in range(30):
+        catalog.set_attributes(["a"], {"price": number})
+    assert len(list((tmp_path / "c").rglob("*.manifest"))) <= 10
+    assert catalog.products().set_index("product_id")["price"].to_dict() == {"a": 29, "b": 5}
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "foreign", "no table", "damaged"])

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from siamese.files import replacing
+import infer
+from siamese.errors import UserError
+from siamese.files import check_writable, replacing
 from siamese.runtime import available_cores, keep_freed_memory
 
 
@@ -136,3 +138,26 @@ def test_keeping_memory_makes_the_next_tensor_cheaper_or_equal() -> None:
         )  # fmt: skip
         faults[choice] = int(output.stdout)
     assert faults["keep"] < max(faults["default"], 100)
+
+
+def test_what_could_not_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place, told in ((tmp_path, "is a folder"), (tmp_path / "file" / "m", "cannot be written")):
+        with pytest.raises(UserError, match=told):
+            check_writable(place)
+    check_writable(tmp_path / "new" / "m.safetensors")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["calibrate", "none.csv", "--encoder", "none"],
+        ["adapt", "--people", "none", "--products", "none"],
+    ],
+)
+def test_commands_tell_it_first(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer.main([*words, "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"infer.py: {tmp_path}: is a folder; name a file in it\n"

@@ -130,6 +130,17 @@ def test_a_manifest_adds_and_updates_many(run: Run, manifest: Path) -> None:
     assert run("update", "--manifest", manifest).code == 0
 
 
+def test_digits_of_a_manifest_are_text_where_the_catalog_holds_text(
+    run: Run, manifest: Path
+) -> None:
+    assert run("update", "001", "--set", "size=M").code == 0
+    frame = pd.read_csv(manifest, dtype=str)
+    frame.assign(size=["38", "38", "40", "38"]).to_csv(manifest, index=False)
+    assert run("add", "--manifest", manifest).code == 0
+    sizes = {row["product_id"]: row["size"] for row in run("list", "--json").json}
+    assert (sizes["001"], sizes["010"], sizes["011"]) == ("M", "38", "40")
+
+
 def test_an_existing_catalog_is_replaced_only_when_asked(run: Run, shop: Path) -> None:
     words = ["index", "--photos", shop / "photos"]
     refused = run(*words)

@@ -23,6 +23,7 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
     empty.mkdir()
     (bad.parent / "empty.csv").write_text("")
     (bad.parent / "colours.csv").write_text("colour\nred\n")
+    (bad.parent / "twice.csv").write_text("id,colour\n001,red\n001,blue\n")
     (bad.parent / "roles.csv").write_text("path,product_id,role,split\na.png,1,person,test\n")
     (bad.parent / "shop.csv").write_text("path,product_id,role,split\na.png,1,shop,test\n")
     box = "path,product_id,role,split,x1,y1,x2,y2\na.png,1,product,test,"
@@ -89,6 +90,12 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
             "no column product_id or id",
             ["index", "--overwrite", "--photos", shop / "photos"]
             + ["--attributes", bad.parent / "colours.csv"],
+        ),
+        (
+            1,
+            "rows of product 001 differ",
+            ["index", "--overwrite", "--photos", shop / "photos"]
+            + ["--attributes", bad.parent / "twice.csv"],
         ),
         (1, "/missing: no such file", ["evaluate", sound, "--distractors", "/missing"]),
         (1, "no photo in this folder", ["evaluate", sound, "--distractors", empty]),

@@ -212,6 +212,8 @@ def test_what_cannot_be_trained_is_one_line(
         assert message in said
         assert "Traceback" not in said
         assert message == "gone" or "\n" not in said  # broken photos are listed, as train.py does
+    assert joint_training.main([str(manifest), *two[:-1], str(tmp_path)]) == 1
+    assert f"{tmp_path}: is a folder" in capsys.readouterr().err
     for wrong in (["--views", "0"], ["--weight", "0"], ["--light", "2"]):
         with pytest.raises(SystemExit):
             joint_training.main([str(manifest), *two, *wrong])

@@ -130,6 +130,8 @@ def test_product_ids_of_any_text_survive_a_csv(
         (b"path,product_id,role\na,1,product\n", "no column split"),
         ("path,product_id,role,split\nä,1,product,test\n".encode("latin-1"), "UTF-8"),
         (b'path,product_id,role,split\n"a,1,product,test\n', "cannot be read as CSV"),
+        (b"path,product_id,role,split\na,1,product,test,more\n", "more cells than the heading"),
+        (b"path,path,product_id,role,split\na,b,1,product,test\n", "column 'path' twice"),
     ],
 )
 def test_an_unusable_csv_is_refused_in_one_line(
@@ -166,6 +168,30 @@ def test_numbers_as_product_ids_of_a_parquet_file_become_text(tmp_path: Path) ->
 def test_a_byte_order_mark_of_excel_is_no_part_of_the_first_name(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_bytes(b"\xef\xbb\xbfpath,product_id,role,split\na,01,person,test\n")
     assert read_manifest(tmp_path / "m.csv").columns[0] == "path"
+
+
+def test_a_comma_at_the_end_of_each_line_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,product_id,role,split\na,01,person,test,\n")
+    (row,) = read_manifest(tmp_path / "m.csv").to_dict("records")
+    assert row == {
+        "path": f"{tmp_path}/a",
+        "product_id": "01",
+        "role": "person",
+        "split": "test",
+    }
+
+
+def test_numbers_that_would_lose_digits_and_columns_of_text_stay_as_they_are(
+    tmp_path: Path,
+) -> None:
+    heading, row = "path,product_id,role,split,serial,size,price", "a,1,product,test"
+    lines = [f"{row},9007199254740993,38,12.50", f"{row},,40,9"]
+    (tmp_path / "m.csv").write_text("\n".join([heading, *lines]))
+    frame = read_manifest(tmp_path / "m.csv", text=["size"])
+    assert frame["serial"].dropna().tolist() == ["9007199254740993"]
+    assert frame["size"].tolist() == ["38", "40"]
+    assert frame["price"].tolist() == [12.5, 9.0]
+    assert read_manifest(tmp_path / "m.csv")["size"].tolist() == [38, 40]
 
 
 # ---- the validator

@@ -186,6 +186,25 @@ def test_twins_of_a_csv_stay_in_one_split(tmp_path: Path) -> None:
         validate(frame)
 
 
+@pytest.mark.parametrize("twins", [True, False])
+def test_products_that_one_photo_shows_stay_in_one_split(tmp_path: Path, twins: bool) -> None:
+    products = make_pairs(tmp_path, 8)
+    lines = [f"{p},{role},{role}/{p}.png" for p in products for role in ("product", "person")]
+    lines.append(f"{products[1]},person,person/{products[0]}.png")  # one photo, two products
+    copy = (tmp_path / "person" / f"{products[2]}.png").read_bytes()
+    (tmp_path / "person" / "copy.png").write_bytes(copy)
+    lines.append(f"{products[3]},person,person/copy.png")
+    write(tmp_path / "images.csv", "product_id,role,path\n" + "\n".join(lines))
+    for seed in range(10):
+        frame = read_pairs_csv(tmp_path, validation=2, test=2, seed=seed, keep_twins_together=twins)
+        validate(frame)
+        split = frame.set_index("product_id")["split"].groupby(level=0).agg("unique")
+        assert list(split[products[0]]) == list(split[products[1]])
+        assert list(split[products[2]]) == list(split[products[3]])
+        if twins:
+            assert frame["twin_group"].nunique() == 8  # they are no twins
+
+
 @pytest.mark.parametrize(
     ("content", "part"),
     [
@@ -239,6 +258,21 @@ def test_labels_are_kept_and_broken_lines_mended(
     assert "left out 1 lines with too many or too few fields" in caplog.text
     assert "left out 1 products without a photo" in caplog.text
     assert_is_a_manifest(frame, tmp_path)
+
+
+def test_a_quote_that_is_never_closed_costs_no_product(tmp_path: Path) -> None:
+    lines = [
+        f"{STYLES},productDisplayName",
+        '1,Men,Apparel,Topwear,Shirts,Red,Fall,2012,Casual,"Turtle" Shirt',
+        '2,Men,Apparel,Topwear,Shirts,Red,Fall,2011.5,Casual,"Turtle Shirt, 12"" long',
+        *(f"{n},Men,Apparel,Topwear,Shirts,Red,Fall,2012,Casual,Shirt {n}" for n in range(3, 9)),
+    ]
+    write(tmp_path / "styles.csv", "\r\n".join(lines))
+    for number in range(1, 9):
+        save_photo(tmp_path / "images" / f"{number}.jpg")
+    frame = read_fashion_products(tmp_path, validation=0, test=1)
+    assert frame["product_id"].tolist() == [str(number) for number in range(1, 9)]
+    assert frame["year"].tolist() == [2012, pd.NA, *[2012] * 6]
 
 
 def test_parts_of_the_photos_may_stand_in_for_photos_of_people(tmp_path: Path) -> None:

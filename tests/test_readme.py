@@ -71,6 +71,33 @@ def test_every_benchmark_starts_as_its_command_says() -> None:
     assert not failed
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "equal_recall.py none none",
+        "explanation.py none",
+        "tricks.py none none.csv",
+        "taste.py --catalog none",
+        "page.py --catalog none --photos none",
+        "search.py --checkpoint none",
+    ],
+)
+def test_a_benchmark_of_what_is_not_there_is_one_line(command: str, tmp_path: Path) -> None:
+    script, *words = command.split()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"{script}: ")
+    assert "none" in done.stderr
+
+
 def test_every_command_of_the_readme_does_what_it_says(copy: Path) -> None:
     for line in COMMANDS:
         words = shlex.split(line.removeprefix("pip install uv && "))

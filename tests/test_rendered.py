@@ -9,11 +9,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
 from datasets import rendered
-from datasets.rendered import draw_person_photo, draw_product_photo, write_rendered_dataset
+from datasets.rendered import draw_person_photo, draw_product_photo, main, write_rendered_dataset
 from datasets.rendered_brushes import Image
 from datasets.rendered_garments import KINDS, PATTERNS, PRINTS, design_garment
 
@@ -141,6 +142,23 @@ def test_impossible_parameters_are_refused_before_anything_is_written(
     with pytest.raises(ValueError, match="cannot draw"):
         write_rendered_dataset(tmp_path / "new", **wrong)
     assert not (tmp_path / "new").exists()
+
+
+def test_the_command_draws_a_sheet_and_tells_what_it_cannot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "new" / "sheet.png"
+    assert main(["--sheet", str(sheet), "--products", "1", "--photos", "1"]) == 0
+    assert PIL.Image.open(sheet).width > 100
+    (tmp_path / "file").write_text("x")
+    assert main(["--sheet", str(tmp_path / "file" / "x.png"), "--products", "1"]) == 1
+    assert main(["--folder", str(tmp_path / "d"), "--photos", "100"]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("datasets.rendered: ")
+    assert "cannot draw" in second
+    for wrong in (["--products", "0", "--sheet", "x.png"], []):
+        with pytest.raises(SystemExit):
+            main(wrong)
 
 
 def test_a_full_disk_passes_through_and_leaves_nothing_half_written(
