@@ -16,12 +16,12 @@ let running = null; // what is being loaded; a newer question ends it
 let heading = "Products"; // of what was loaded last
 let about = { title: "Siamese", captions: [], products: 0, finds_garments: false };
 
-function remember(wanted, seen) {
-  state = wanted;
+function remember(asked, seen) {
+  state = asked;
   photo = seen;
   const key = crypto.getRandomValues(new Uint32Array(2)).join("-");
   if (seen) photos.set(key, seen);
-  history.pushState({ key }, "", addressOf(wanted));
+  history.pushState({ key }, "", addressOf(asked));
 }
 
 // What the customer means, answered or not.
@@ -66,6 +66,7 @@ async function load(work, again, words = "Searching…") {
 // A photo that cannot be used is forgotten: what was shown before stands again.
 function giveUp() {
   pending = null;
+  $("top").value = String(state.top);
   drawAsked();
   drawFilters();
   if (!$("grid").children.length) refresh();
