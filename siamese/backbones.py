@@ -74,7 +74,10 @@ class SmallResNet(nn.Sequential):
 
     (B, 3, H, W) → (B, C, H/16, W/16). The stem folds 4x4 pixels into one position at once: fine
     stripes stay in its channels, and no convolution runs at the costly full resolution.
+    Modules 0 to 2 are the stem; then come `depth` residual blocks for each of the widths.
     """
+
+    STEM = 3  # modules
 
     def __init__(self, widths: tuple[int, ...] = (64, 128, 256), depth: int = 2) -> None:
         stem = [

@@ -54,6 +54,28 @@ def test_photos_of_another_size_may_be_trained_on(saved: Path) -> None:
     assert all(torch.equal(weight, given[name]) for name, weight in encoder.state_dict().items())
 
 
+def test_a_deeper_network_begins_as_the_one_that_it_goes_on_from(saved: Path) -> None:
+    given = load_checkpoint(saved).encoder
+    encoder = channels_last(Encoder(replace(SMALL, depth=3), 32, 32))
+    start_from_checkpoint(encoder, Preprocessing(32, 32), saved)
+    photos = torch.rand(4, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.allclose(encoder.eval()(photos), given.eval()(photos), atol=1e-6)
+    encoder.train()(photos).square().sum().backward()
+    blocks = list(encoder.backbone[0])[3:]  # type: ignore[index]
+    scales = [block.body[-1].weight for block in blocks]
+    assert [bool((scale == 0).all()) for scale in scales] == [False, True, True] * 2
+    encoder.train()(photos)[:, 0].sum().backward()
+    assert all(scale.grad is not None and scale.grad.abs().sum() > 0 for scale in scales)
+
+
+def test_a_network_does_not_become_shallower(saved: Path, tmp_path: Path) -> None:
+    deep = tmp_path / "deep.safetensors"
+    made(replace(SMALL, depth=2)).save(deep)
+    with pytest.raises(UserError, match="another encoder, with depth 2; set"):
+        start_from_checkpoint(Encoder(SMALL, 32, 32), Preprocessing(32, 32), deep)
+
+
 def test_for_another_embedding_size_the_neck_alone_starts_anew(
     saved: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -70,7 +92,6 @@ def test_for_another_embedding_size_the_neck_alone_starts_anew(
 @pytest.mark.parametrize(
     ("config", "preprocessing", "complaint"),
     [
-        (replace(SMALL, depth=2), Preprocessing(32, 32), "another encoder, with depth 1; set"),
         (
             replace(SMALL, widths=(8, 8), pooling="average"),
             Preprocessing(32, 32),
