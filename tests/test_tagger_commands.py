@@ -14,6 +14,7 @@ from helpers_catalog import (
     places,
 )
 
+from siamese.attributes.tagger import load_tagger
 from siamese.checkpoint import load_checkpoint
 from siamese.finder import Finder
 from siamese.output import rankings_as_text
@@ -108,3 +109,41 @@ def test_every_bad_input_is_one_clear_line(call: Call, shop: Path, tmp_path: Pat
     assert (status, "bad.jpg: not a photo" in err) == (1, True)
     status, _, err = call("predict", shop / "photos", tmp_path / "bad.jpg")
     assert (status, err.count("skipped")) == (0, 1)
+
+
+def test_a_tagger_is_never_measured_on_products_that_it_was_trained_on(
+    call: Call, shop: Path, tmp_path: Path
+) -> None:
+    """The manifests hold out different products of one shop."""
+    train = ["train", "--columns", "colour", "--input", "embedding"]
+    few = manifest(tmp_path / "few.csv", shop, test=["00", "01"])
+    others = manifest(tmp_path / "others.csv", shop, test=["02", "03"])
+    most = manifest(tmp_path / "most.csv", shop, test=["00", "01", "02", "03"])
+    assert call(*train, "--split", few)[0] == 0
+    status, out, err = call("evaluate", "--json", "--split", few)
+    assert (status, json.loads(out)["products"], err) == (0, 2, "")
+    status, out, err = call("evaluate", "--json", "--split", most)
+    assert (status, json.loads(out)["products"]) == (0, 2)
+    assert "2 of 4 products for testing are left out: the tagger was trained on them" in err
+    assert err.count("\n") == 1
+    assert_one_line(call, ["evaluate", "--split", others], "was trained on all 2 products that are")
+    forget(tmp_path / "tagger.safetensors")  # a file of before: nothing is known
+    status, out, err = call("evaluate", "--json", "--split", most)
+    assert (status, json.loads(out)["products"], err) == (0, 4, "")
+
+
+def manifest(path: Path, shop: Path, test: list[str]) -> Path:
+    """A manifest of the shop's photos, a product each, that holds out these."""
+    lines = ["product_id,path,role,split"]
+    for photo in sorted((shop / "photos").iterdir()):
+        split = "test" if photo.stem in test else "train"
+        lines.append(f"{photo.stem},{photo},product,{split}")
+    path.write_text("\n".join(lines))
+    return path
+
+
+def forget(path: Path) -> None:
+    """Make a tagger's file one of the time before it kept what it was trained on."""
+    tagger = load_tagger(path)
+    tagger.trained_on = None
+    tagger.save(path)

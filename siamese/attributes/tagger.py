@@ -6,6 +6,7 @@ Shapes: B products, D input size, O outputs of all columns, V values of a column
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from siamese.files import write_tensors
 from siamese.products import Attribute
 
 FORMAT = "siamese-tagger-1"
+TRAINED_ON = "trained_on"  # a tensor of the file that is no weight
 HIDDEN = 256
 DROPOUT = 0.3
 Input = Literal["embedding", "features"]
@@ -88,8 +90,14 @@ class Tagger(nn.Module):
 
     Args:
         card: What to build.
+
+    Attributes:
+        trained_on: Hashes of the products that it has seen, int64 (any,), of `hashes_of`; None
+            where the file is of a time that did not keep them. It is no weight: encoders that
+            are made of a tagger have none of it.
     """
 
+    trained_on: Tensor | None = None
     mean: Tensor
     std: Tensor
 
@@ -155,9 +163,23 @@ class Tagger(nn.Module):
                 f"{fingerprint}); name that --checkpoint and catalog, or train the tagger again"
             )
 
+    def saw(self, product_ids: Sequence[str]) -> Tensor:
+        """Which of these products it was trained on, bool (any,); none where nobody knows."""
+        if self.trained_on is None:
+            return torch.zeros(len(product_ids), dtype=torch.bool)
+        return torch.isin(hashes_of(product_ids), self.trained_on)
+
     def save(self, path: str | Path) -> None:
         """Write whole or not at all; `OSError` if it cannot be written."""
-        write_tensors(path, self.state_dict(), FORMAT, asdict(self.card))
+        seen = {} if self.trained_on is None else {TRAINED_ON: self.trained_on}
+        write_tensors(path, self.state_dict() | seen, FORMAT, asdict(self.card))
+
+
+def hashes_of(product_ids: Sequence[str]) -> Tensor:
+    """A number for each id, int64 (any,): 8 bytes, so that no two of a catalog are alike."""
+    digests = [hashlib.sha256(name.encode()).digest()[:8] for name in product_ids]
+    numbers = [int.from_bytes(digest, signed=True) for digest in digests]
+    return torch.tensor(numbers, dtype=torch.int64)
 
 
 def card_from(described: dict[str, Any]) -> TaggerCard:
@@ -205,6 +227,7 @@ def load_tagger(path: str | Path) -> Tagger:
     weights, card = load_tensors(path, FORMAT, "a tagger", "tagger train")
     try:
         tagger = Tagger(card_from(card))
+        tagger.trained_on = weights.pop(TRAINED_ON, None)
         tagger.load_state_dict(weights)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TaggerError(f"{path}: damaged; train it again with infer.py tagger train") from error

@@ -51,7 +51,9 @@ def add_tagger(commands: Any, common: argparse.ArgumentParser) -> None:
     train.add_argument("--confusion", metavar="FOLDER", help="a PNG per column of what was mixed")
     train.add_argument("--json", action="store_true")
 
-    evaluate = actions.add_parser("evaluate", parents=[common], help="measure one again")
+    evaluate = actions.add_parser(
+        "evaluate", parents=[common], help="measure one on products that it was not trained on"
+    )
     _add_file(evaluate, "tagger", "made by tagger train")
     _add_held_out(evaluate)
     evaluate.add_argument("--confusion", metavar="FOLDER", help="a PNG per column")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from siamese.attributes.held_out import held_out
 from siamese.attributes.inputs import product_inputs
 from siamese.attributes.label_table import JOINT, LabelTable, read_labels
 from siamese.attributes.labelled import labelled
-from siamese.attributes.tagger import Tagger, TaggerCard, columns_of, load_tagger
+from siamese.attributes.tagger import Tagger, TaggerCard, columns_of, hashes_of, load_tagger
 from siamese.attributes.tagger_report import TaggerReport, tagger_report
 from siamese.attributes.tagger_training import train_tagger
 from siamese.attributes.tensor_file import TaggerError
@@ -48,6 +49,7 @@ def train(
     started = time.perf_counter()
     inputs, usable = product_inputs(catalog, checkpoint, table.product_ids, arguments.input)
     read = time.perf_counter() - started
+    ids = [table.product_ids[place] for place in usable]
     labels, test = table.labels[usable], test[usable]
     card = TaggerCard(
         columns, inputs.shape[1], arguments.input, arguments.output, checkpoint.fingerprint
@@ -55,6 +57,7 @@ def train(
     started = time.perf_counter()
     tagger = train_tagger(card, inputs[~test], labels[~test])
     trained = time.perf_counter() - started
+    tagger.trained_on = hashes_of([ids[place] for place in np.flatnonzero(~test)])
     tagger.save(arguments.tagger)
     if arguments.encoder is not None:
         labelled(tagger.reader(checkpoint), tagger, inputs[~test]).save(arguments.encoder)
@@ -74,12 +77,13 @@ def evaluate(
     checkpoint: Checkpoint,
     test_ids: frozenset[str] | None = None,
 ) -> str:
-    """Measure a tagger on the products held out."""
+    """Measure a tagger on the products held out, but for those that it was trained on."""
     tagger = load_tagger(arguments.tagger)
     tagger.check(checkpoint.fingerprint)
     catalog.check(checkpoint.fingerprint)
     table = read_labels(catalog, [c.name for c in tagger.card.columns], arguments.where)
-    test = np.flatnonzero(held_out(table.product_ids, table.embeddings, test_ids))
+    chosen = held_out(table.product_ids, table.embeddings, test_ids)
+    test = not_seen(tagger, table.product_ids, np.flatnonzero(chosen))
     ids = [table.product_ids[place] for place in test]
     inputs, usable = product_inputs(catalog, checkpoint, ids, tagger.card.input)
     labels = known_to(tagger, table)[test[usable]]
@@ -147,6 +151,30 @@ def measured(
             title = f"{column.name}\naccuracy {own.accuracy:.3f}, macro F1 {own.macro_f1:.3f}"
             draw_confusion(Path(confusion) / f"{column.name}.png", title, names, counts)
     return report
+
+
+def not_seen(tagger: Tagger, product_ids: Sequence[str], places: np.ndarray) -> np.ndarray:
+    """Those of the places, int64, whose products the tagger was not trained on.
+
+    How many it was trained on is said on stderr.
+
+    Raises:
+        TaggerError: None is left.
+    """
+    saw = tagger.saw([product_ids[place] for place in places]).numpy()
+    remedy = "name the manifest of its training with --split"
+    if saw.all():
+        raise TaggerError(
+            f"the tagger was trained on all {len(saw)} products that are for testing; {remedy}, "
+            "or choose others with --where"
+        )
+    if saw.any():
+        print(
+            f"{saw.sum()} of {len(saw)} products for testing are left out: the tagger was trained "
+            f"on them; {remedy}",
+            file=sys.stderr,
+        )
+    return places[~saw]
 
 
 def known_to(tagger: Tagger, table: LabelTable) -> np.ndarray:
