@@ -46,8 +46,8 @@ def read_labels(
 
     Args:
         catalog: Any.
-        columns: Names; `gender+articleType` joins two. By default all columns of text or truth
-            values with 2 to 300 different ones.
+        columns: Names, of which repeated ones count once; `gender+articleType` joins two. By
+            default see `default_columns`.
         where: Only products that this SQL condition holds for.
 
     Raises:
@@ -56,9 +56,13 @@ def read_labels(
     """
     snapshot = catalog.snapshot()
     products = chosen_products(snapshot, where)
-    names = list(columns) if columns is not None else default_columns(snapshot, products)
+    named = columns if columns is not None else default_columns(snapshot, products)
+    names = list(dict.fromkeys(named))
     if not names:
-        raise CatalogError(f"{catalog.uri}: has no column of labels; add one with update --set")
+        raise CatalogError(
+            f"{catalog.uri}: has no column of text or truth values that several products share, "
+            "as labels are; add one with update --set"
+        )
     return table_of(snapshot, names, products)
 
 
@@ -105,18 +109,23 @@ def column_of(
 
     Args:
         snapshot: Of a catalog.
-        name: `gender`, or `gender+articleType`.
+        name: `gender`, or `gender+articleType`; where a column's own name has a `+`, that column.
         products: Places of the products, int64 (any,).
         predicted: Whether what a tagger filled in counts, too.
 
     Raises:
         CatalogError: There is no such column; the line lists those that there are.
     """
-    parts = name.split(JOINT)
+    parts = name.split(JOINT) if is_joined(snapshot, name) else [name]
     columns = [_plain_column(snapshot, part, products, predicted) for part in parts]
     if len(columns) == 1:
         return columns[0]
     return [None if None in row else " ".join(map(str, row)) for row in zip(*columns, strict=True)]
+
+
+def is_joined(snapshot: Snapshot, name: str) -> bool:
+    """Whether a name is of several columns together: `age 18+` may be a column's own."""
+    return JOINT in name and name not in column_names(snapshot)
 
 
 def column_names(snapshot: Snapshot) -> list[str]:
@@ -130,13 +139,18 @@ def is_mark(name: str) -> bool:
 
 
 def default_columns(snapshot: Snapshot, products: np.ndarray) -> list[str]:
-    """Columns of text or truth values with 2 to `MOST_VALUES` different ones."""
+    """Columns of text or truth values with 2 to `MOST_VALUES` different ones.
+
+    At most half as many as products that have one: what nearly every product has for itself is
+    its name, not a label.
+    """
     names = []
     for name in column_names(snapshot):
         column = column_of(snapshot, name, products)
-        known = {value for value in column if value is not None}
+        said = [value for value in column if value is not None]
+        known = set(said)
         labels = all(isinstance(value, str | bool) for value in known)
-        if labels and 2 <= len(known) <= MOST_VALUES:
+        if labels and 2 <= len(known) <= min(MOST_VALUES, len(said) // 2):
             names.append(name)
     return names
 

@@ -20,7 +20,8 @@ def add_tagger(commands: Any, common: argparse.ArgumentParser) -> None:
         "--columns",
         nargs="+",
         metavar="NAME",
-        help="labels, gender+articleType for two as one; by default all of text or truth values",
+        help="labels, gender+articleType for two as one; by default all columns of text or truth "
+        "values but those that hardly any two products share, such as names",
     )
     train.add_argument(
         "--input",
