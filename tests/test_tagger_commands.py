@@ -147,3 +147,17 @@ def forget(path: Path) -> None:
     tagger = load_tagger(path)
     tagger.trained_on = None
     tagger.save(path)
+
+
+def test_a_tagger_of_joined_columns_alone_fills_nothing_and_says_so(call: Call) -> None:
+    call("train", "--columns", "colour+kind", "--input", "embedding")
+    assert_one_line(call, ["apply"], "predicts colour+kind, which is no column of")
+    call("train", "--columns", "colour+kind", "kind", "--input", "embedding")
+    status, out, _ = call("apply")
+    assert (status, "no label of kind is missing" in out) == (0, True)
+
+
+def test_a_column_that_is_named_twice_is_trained_once(call: Call) -> None:
+    words = ["--columns", "kind", "kind", "--input", "embedding", "--json"]
+    status, out, _ = call("train", *words)
+    assert (status, [column["name"] for column in json.loads(out)["columns"]]) == (0, ["kind"])

@@ -17,7 +17,7 @@ from siamese.attributes.confusion import confusion_counts, draw_confusion
 from siamese.attributes.filling import fill, missing
 from siamese.attributes.held_out import held_out
 from siamese.attributes.inputs import product_inputs
-from siamese.attributes.label_table import JOINT, LabelTable, read_labels
+from siamese.attributes.label_table import LabelTable, is_joined, read_labels
 from siamese.attributes.labelled import labelled
 from siamese.attributes.tagger import Tagger, TaggerCard, columns_of, hashes_of, load_tagger
 from siamese.attributes.tagger_report import TaggerReport, tagger_report
@@ -92,11 +92,21 @@ def evaluate(
 
 
 def apply(arguments: Namespace, catalog: Catalog, checkpoint: Checkpoint) -> str:
-    """Fill a catalog's missing labels; joined ones are no columns of it."""
+    """Fill a catalog's missing labels; joined ones are no columns of it.
+
+    Raises:
+        TaggerError: The tagger knows joined ones alone, or belongs to another encoder.
+    """
     tagger = load_tagger(arguments.tagger)
     tagger.check(checkpoint.fingerprint)
     catalog.check(checkpoint.fingerprint)
-    names = [c.name for c in tagger.card.columns if JOINT not in c.name]
+    snapshot, known = catalog.snapshot(), [column.name for column in tagger.card.columns]
+    names = [name for name in known if not is_joined(snapshot, name)]
+    if not names:
+        raise TaggerError(
+            f"{arguments.tagger}: predicts {listed(known)}, which is no column of "
+            f"{arguments.catalog}, so that nothing can be filled; train a tagger of single columns"
+        )
     ids = missing(catalog, names)
     if not ids:
         return f"{arguments.catalog}: no label of {', '.join(names)} is missing"
