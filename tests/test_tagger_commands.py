@@ -97,6 +97,8 @@ def test_every_bad_input_is_one_clear_line(call: Call, shop: Path, tmp_path: Pat
         (["train", "--where", "colour = 'rde'"], "no product has colour 'rde'; there are red"),
         (["train", "--union", "Unisex"], "write it as Unisex=Men+Women"),
         (["train", "--union", "x=red+blue"], "no column has all of these values"),
+        (["train", "--union", "red=red+blue"], "red=red+blue: red is a union, too"),
+        (["train", "--union", "x=red+blue", "y=a+x"], "y=a+x: x is a union, too"),
         (["train", "--split", "/missing.csv"], "no such file"),
         (["evaluate"], "make a tagger with infer.py tagger train"),
         (["apply"], "no such file"),

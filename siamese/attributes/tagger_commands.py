@@ -202,13 +202,19 @@ def unions_of(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """`Unisex=Men+Women` → {"Unisex": ("Men", "Women")}.
 
     Raises:
-        TaggerError: Written otherwise.
+        TaggerError: Written otherwise, or a union is a member of one.
     """
-    unions = {}
+    unions: dict[str, tuple[str, ...]] = {}
     for word in words:
         value, equals, members = word.partition("=")
         parts = tuple(members.split("+"))
         if not equals or not value or len(parts) < 2 or not all(parts):
             raise TaggerError(f"--union {listed([word])}: write it as Unisex=Men+Women")
         unions[value] = parts
+    for value, parts in unions.items():
+        if nested := [part for part in parts if part in unions]:
+            raise TaggerError(
+                f"--union {value}={'+'.join(parts)}: {nested[0]} is a union, too; name values that "
+                "are none"
+            )
     return unions
