@@ -65,7 +65,10 @@ def add_tagger(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     _add_file(apply, "tagger", "made by tagger train")
     apply.add_argument(
-        "--least", type=basic.share, default=0.0, help="less probable labels stay missing"
+        "--least",
+        type=basic.share,
+        default=0.0,
+        help="less probable labels stay missing, and go where they were filled in before",
     )
 
     predict = actions.add_parser("predict", parents=[common], help="labels of photos")
@@ -97,7 +100,10 @@ def add_flag(commands: Any, common: argparse.ArgumentParser) -> None:
     apply = actions.add_parser("apply", parents=[common], help="fill it where it is missing")
     _add_file(apply, "flag", "made by flag train")
     apply.add_argument(
-        "--least", type=basic.share, default=0.0, help="less probable values stay missing"
+        "--least",
+        type=basic.share,
+        default=0.0,
+        help="less probable values stay missing, and go where they were filled in before",
     )
 
 
