@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_catalog import MADE_BY, SIZE, save_checkpoint
-from PIL import Image
 
-from siamese.attributes.confusion import confusion_counts, draw_confusion
 from siamese.attributes.filling import fill, missing
 from siamese.attributes.held_out import held_out
 from siamese.attributes.label_table import read_labels
@@ -24,7 +22,6 @@ from siamese.attributes.tagger import (
     load_tagger,
     without_neck,
 )
-from siamese.attributes.tagger_report import tagger_report
 from siamese.attributes.tagger_training import tagger_loss, train_tagger
 from siamese.attributes.tensor_file import TaggerError
 from siamese.catalog import Catalog, CatalogError, Product
@@ -246,38 +243,6 @@ def test_products_held_out_are_a_fifth_and_those_with_one_photo_stay_together() 
     assert held_out(ids, vectors, frozenset(["3"])).nonzero()[0].tolist() == [3]
     with pytest.raises(CatalogError, match="0 of 1000 products are for testing"):
         held_out(ids, vectors, frozenset())
-
-
-def test_a_report_counts_by_hand() -> None:
-    """Two columns, four products; the last label of the second is unknown to the catalog."""
-    first = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]])
-    second = np.array([[0.1, 0.9], [0.2, 0.8], [0.4, 0.6], [0.5, 0.5]])
-    labels = np.array([[0, 1], [1, 1], [1, 5], [0, UNKNOWN]])  # 5: a value it never saw
-    report = tagger_report(["a", "b"], [first, second], labels)
-    assert [c.products for c in report.columns] == [4, 3]
-    assert [c.accuracy for c in report.columns] == [3 / 4, 2 / 3]
-    assert report.columns[0].macro_f1 == pytest.approx((4 / 5 + 2 / 3) / 2)
-    assert report.columns[1].macro_f1 == pytest.approx((4 / 5 + 0) / 2)
-    assert report.columns[0].most_frequent == 1 / 2
-    assert report.columns[0].stated == pytest.approx((0.9 + 0.6 + 0.8 + 0.7) / 4)
-    assert (report.products, report.all_right) == (3, 1 / 3)
-    assert "all 2 labels right at once: 0.333" in str(report)
-
-
-def test_confusions_keep_the_most_frequent_values_and_sum_the_others_up() -> None:
-    truth = np.array([0, 0, 0, 1, 1, 2, 9, UNKNOWN])
-    predicted = np.array([0, 1, 0, 1, 1, 0, 0, 2])
-    names, counts = confusion_counts(truth, predicted, ["a", "b", "c"], most=2)
-    assert names == ["a", "b", "others"]
-    assert counts.tolist() == [[2, 1, 0], [0, 2, 0], [2, 0, 0]]
-    names, counts = confusion_counts(truth[:5], predicted[:5], ["a", "b"])
-    assert (names, counts.tolist()) == (["a", "b"], [[2, 1], [0, 2]])
-
-
-def test_a_confusion_is_drawn(tmp_path: Path) -> None:
-    draw_confusion(tmp_path / "new" / "a.png", "title", ["x", "y"], np.array([[3, 0], [0, 0]]))
-    with Image.open(tmp_path / "new" / "a.png") as picture:
-        assert min(picture.size) > 200
 
 
 def test_missing_labels_are_filled_marked_and_forgotten_when_somebody_sets_them(

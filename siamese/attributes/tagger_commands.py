@@ -20,7 +20,7 @@ from siamese.attributes.inputs import product_inputs
 from siamese.attributes.label_table import LabelTable, is_joined, read_labels
 from siamese.attributes.labelled import labelled
 from siamese.attributes.tagger import Tagger, TaggerCard, columns_of, hashes_of, load_tagger
-from siamese.attributes.tagger_report import TaggerReport, tagger_report
+from siamese.attributes.tagger_report import TaggerReport, share_text, tagger_report
 from siamese.attributes.tagger_training import train_tagger
 from siamese.attributes.tensor_file import TaggerError
 from siamese.catalog import Catalog
@@ -158,7 +158,8 @@ def measured(
                 labels[:, place], share.argmax(axis=1), [str(v) for v in column.values]
             )
             own = report.columns[place]
-            title = f"{column.name}\naccuracy {own.accuracy:.3f}, macro F1 {own.macro_f1:.3f}"
+            accuracy, macro_f1 = share_text(own.accuracy), share_text(own.macro_f1)
+            title = f"{column.name}\naccuracy {accuracy}, macro F1 {macro_f1}"
             draw_confusion(Path(confusion) / f"{column.name}.png", title, names, counts)
     return report
 

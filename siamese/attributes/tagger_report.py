@@ -18,7 +18,7 @@ from siamese.retrieval import wilson_interval
 
 @dataclass(frozen=True)
 class ColumnReport:
-    """One column on products that the tagger never saw.
+    """One column on products that the tagger never saw; of no product all shares are None.
 
     Args:
         name: Of the column.
@@ -35,10 +35,10 @@ class ColumnReport:
     name: str
     products: int
     values: int
-    accuracy: float
-    macro_f1: float
-    most_frequent: float
-    stated: float
+    accuracy: float | None
+    macro_f1: float | None
+    most_frequent: float | None
+    stated: float | None
 
 
 @dataclass(frozen=True)
@@ -48,39 +48,42 @@ class TaggerReport:
     Args:
         columns: A report of each.
         products: Whose labels are known in all columns.
-        all_right: Share of these with every label right.
+        all_right: Share of these with every label right; None where there are none.
     """
 
     columns: tuple[ColumnReport, ...]
     products: int
-    all_right: float
+    all_right: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        low, high = wilson_interval(self.all_right, self.products)
+        low, high = _interval(self.all_right, self.products)
         return asdict(self) | {"all_right_low": low, "all_right_high": high}
 
     def __str__(self) -> str:
         rows = []
         for column in self.columns:
-            low, high = wilson_interval(column.accuracy, column.products)
             rows.append(
                 {
                     "column": column.name,
                     "products": column.products,
                     "values": column.values,
-                    "accuracy [95 %]": f"{column.accuracy:.3f} [{low:.2f}, {high:.2f}]",
-                    "macro F1": f"{column.macro_f1:.3f}",
-                    "most frequent": f"{column.most_frequent:.3f}",
-                    "stated": f"{column.stated:.3f}",
+                    "accuracy [95 %]": _with_interval(column.accuracy, column.products),
+                    "macro F1": share_text(column.macro_f1),
+                    "most frequent": share_text(column.most_frequent),
+                    "stated": share_text(column.stated),
                 }
             )
-        low, high = wilson_interval(self.all_right, self.products)
         return (
             f"{pd.DataFrame(rows).to_string(index=False)}\n"
-            f"all {len(self.columns)} labels right at once: {self.all_right:.3f} "
-            f"[{low:.2f}, {high:.2f}] of {self.products} products"
+            f"all {len(self.columns)} labels right at once: "
+            f"{_with_interval(self.all_right, self.products)} of {self.products} products"
         )
+
+
+def share_text(share: float | None) -> str:
+    """Three digits, or a dash where nothing was measured."""
+    return "–" if share is None else f"{share:.3f}"
 
 
 def tagger_report(
@@ -101,7 +104,7 @@ def tagger_report(
     )
     known = (labels != UNKNOWN).all(axis=1)
     right = (predicted == labels).all(axis=1)[known]
-    return TaggerReport(columns, int(known.sum()), float(right.mean()) if known.any() else 0.0)
+    return TaggerReport(columns, int(known.sum()), float(right.mean()) if known.any() else None)
 
 
 def _column(name: str, probabilities: np.ndarray, labels: np.ndarray) -> ColumnReport:
@@ -111,7 +114,7 @@ def _column(name: str, probabilities: np.ndarray, labels: np.ndarray) -> ColumnR
     known = labels != UNKNOWN
     shares, truth = probabilities[known], labels[known]
     if not len(truth):
-        return ColumnReport(name, 0, probabilities.shape[1], 0.0, 0.0, 0.0, 0.0)
+        return ColumnReport(name, 0, probabilities.shape[1], None, None, None, None)
     predicted = shares.argmax(axis=1)
     return ColumnReport(
         name,
@@ -122,3 +125,16 @@ def _column(name: str, probabilities: np.ndarray, labels: np.ndarray) -> ColumnR
         float(np.unique(truth, return_counts=True)[1].max() / len(truth)),
         float(shares.max(axis=1).mean()),
     )
+
+
+def _interval(share: float | None, count: int) -> tuple[float, float] | tuple[None, None]:
+    """Wilson's 95 % interval; of nothing none."""
+    return (None, None) if share is None else wilson_interval(share, count)
+
+
+def _with_interval(share: float | None, count: int) -> str:
+    """`0.880 [0.86, 0.90]`, or a dash."""
+    if share is None:
+        return share_text(None)
+    low, high = wilson_interval(share, count)
+    return f"{share_text(share)} [{low:.2f}, {high:.2f}]"
