@@ -159,6 +159,13 @@ def test_a_tagger_of_joined_columns_alone_fills_nothing_and_says_so(call: Call) 
     assert (status, "no label of kind is missing" in out) == (0, True)
 
 
+def test_pictures_of_confusions_have_safe_names(call: Call, tmp_path: Path) -> None:
+    words = ["--columns", "colour+kind", "kind", "--input", "embedding", "--confusion", tmp_path]
+    assert call("train", *words)[0] == 0
+    names = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert names == ["colour_kind.png", "kind.png"]
+
+
 def test_a_column_that_is_named_twice_is_trained_once(call: Call) -> None:
     words = ["--columns", "kind", "kind", "--input", "embedding", "--json"]
     status, out, _ = call("train", *words)

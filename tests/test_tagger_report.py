@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from siamese.attributes.confusion import confusion_counts, draw_confusion
+from siamese.attributes.figures import LONGEST, file_names
 from siamese.attributes.tagger_report import tagger_report
 from siamese.labels import UNKNOWN
 
@@ -58,3 +59,16 @@ def test_a_confusion_is_drawn(tmp_path: Path) -> None:
     draw_confusion(tmp_path / "new" / "a.png", "title", ["x", "y"], np.array([[3, 0], [0, 0]]))
     with Image.open(tmp_path / "new" / "a.png") as picture:
         assert min(picture.size) > 200
+
+
+def test_files_of_columns_lie_in_the_folder_and_never_overwrite_each_other() -> None:
+    columns = ["c/d", "c d", "c_d", "C-D", "gender", "städte", "c_d_2", "..", "x" * 300]
+    names = file_names(columns)
+    assert list(map(names.get, ["c_d", "c_d_2", "gender", "städte"])) == [
+        *("c_d", "c_d_2", "gender", "städte"),
+    ]
+    assert [names[column] for column in ("c/d", "c d", "C-D", "..")] == [
+        *("c_d_3", "c_d_4", "C_D_5", "__"),
+    ]
+    assert len({name.lower() for name in names.values()}) == len(columns)
+    assert max(map(len, names.values())) == LONGEST

@@ -1,7 +1,8 @@
-"""Saving matplotlib's figures, and colours for labels."""
+"""Saving matplotlib's figures, names of their files, and colours for labels."""
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ PALETTE = (
     *("#4363d8", "#b8860b"),
 )
 OTHERS = "#c2c7cd"
+LONGEST = 50  # letters of a file's name, of 4 bytes at most: file systems take 255 bytes
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> None:
@@ -29,6 +31,27 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> None:
     with warnings.catch_warnings(), replacing(path) as temporary:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(temporary, dpi=dpi)
+
+
+def file_names(columns: Sequence[str]) -> dict[str, str]:
+    """Each column as part of a file's name, of which no two are equal, in any case of letters.
+
+    What is no letter or digit becomes `_`; of those that are equal then, all but one get a
+    number. A column that can be a file's name as it is stays that, whatever the others are.
+    """
+    safe = {
+        column: "".join(letter if letter.isalnum() else "_" for letter in column)[:LONGEST]
+        for column in columns
+    }
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for column in sorted(safe, key=lambda column: safe[column] != column):
+        tries = (f"{safe[column]}_{number}" for number in itertools.count(2))
+        names[column] = next(
+            name for name in itertools.chain([safe[column]], tries) if name.lower() not in taken
+        )
+        taken.add(names[column].lower())
+    return names
 
 
 def label_colours(labels: Sequence[str], most: int) -> list[str]:

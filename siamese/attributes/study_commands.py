@@ -159,14 +159,16 @@ def _draw_samples(
     """A sheet of each column, with a line of samples for each of its labels."""
     from siamese.attributes.exploration import texts
     from siamese.attributes.exploration_report import sample_sheet, samples_of
+    from siamese.attributes.figures import file_names
 
+    names = file_names(columns)
     for column in columns:
         part = counts[counts["column"] == column]
         counted = zip(part["label"], part["products"], strict=True)
         notes = {label: f"{n} product{'s' * (n != 1)}" for label, n in counted}
         labels = texts(products.table[column])
         rows = samples_of(products.table, labels, part["label"].tolist(), seed)
-        sample_sheet(rows, notes).save(out / f"samples_{_file_name(column)}.png")
+        sample_sheet(rows, notes).save(out / f"samples_{names[column]}.png")
 
 
 def _draw_clusters(
@@ -226,8 +228,3 @@ def _draw_map(products: Products, columns: Sequence[str], arguments: Namespace, 
     table.assign(x=places[:, 0], y=places[:, 1]).to_csv(out / "map.csv", index=False)
     with replacing(out / "map.html") as temporary:
         Path(temporary).write_text(map_page(places, table, columns, title), "utf-8")
-
-
-def _file_name(column: str) -> str:
-    """A column as part of a file's name."""
-    return "".join(letter if letter.isalnum() else "_" for letter in column)

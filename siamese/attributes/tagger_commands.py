@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from siamese.attributes.confusion import confusion_counts, draw_confusion
+from siamese.attributes.figures import file_names
 from siamese.attributes.filling import fill, missing
 from siamese.attributes.held_out import held_out
 from siamese.attributes.inputs import product_inputs
@@ -153,6 +154,7 @@ def measured(
     shares = [p.numpy() for p in tagger.probabilities(torch.from_numpy(inputs))]
     report = tagger_report([column.name for column in columns], shares, labels)
     if confusion is not None:
+        files = file_names([column.name for column in columns])
         for place, (column, share) in enumerate(zip(columns, shares, strict=True)):
             names, counts = confusion_counts(
                 labels[:, place], share.argmax(axis=1), [str(v) for v in column.values]
@@ -160,7 +162,7 @@ def measured(
             own = report.columns[place]
             accuracy, macro_f1 = share_text(own.accuracy), share_text(own.macro_f1)
             title = f"{column.name}\naccuracy {accuracy}, macro F1 {macro_f1}"
-            draw_confusion(Path(confusion) / f"{column.name}.png", title, names, counts)
+            draw_confusion(Path(confusion) / f"{files[column.name]}.png", title, names, counts)
     return report
 
 
