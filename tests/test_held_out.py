@@ -52,7 +52,7 @@ def test_nearness_is_transitive_and_chunks_say_what_the_whole_table_says(
 ) -> None:
     """Chains of steps that are near, whose ends are not; the rest of them is far apart."""
     monkeypatch.setattr(module, "CHUNK", chunk)
-    steps = np.arange(5) * 0.004  # the cosine of a step is 1 - 8e-6, of two 1 - 3.2e-5
+    steps = np.arange(5) * 0.0012  # the cosine of a step is 1 - 7e-7, of two 1 - 3e-6
     one, two = unit_vectors(80, 6, seed=3).reshape(2, 40, 6).astype(np.float64)
     two -= (one * two).sum(axis=1, keepdims=True) * one
     two /= np.linalg.norm(two, axis=1, keepdims=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scipy.sparse import coo_matrix
 
 SHARE = 0.2
-SAME = 1 - 1e-5  # cosine: one photo in batches of two sizes differs by 1e-7 in each number
+SAME = 1 - 1e-6  # cosine: one photo in batches of two sizes differs by 1e-7 in each number
 CHUNK = 256  # embeddings that are compared with their surroundings at once
 SAMPLE = 512  # embeddings that tell in which direction most of them differ
 
