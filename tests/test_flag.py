@@ -1,6 +1,7 @@
 """Flags: any column from other attributes and the embedding, with rare values taken seriously."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from helpers_catalog import MADE_BY, SIZE, Call, assert_one_line, called
 
-from siamese.attributes.flag import FlagCard, inputs_of, load_flag, train_flag
+from siamese.attributes.flag import Flag, FlagCard, inputs_of, load_flag, train_flag
+from siamese.attributes.flag_commands import card_of
 from siamese.attributes.flag_report import flag_report
 from siamese.attributes.tensor_file import TaggerError
 from siamese.catalog import Catalog, Product
@@ -95,7 +97,7 @@ def test_the_flag_fills_products_that_lack_it(call: Call, shop: Path, tmp_path: 
 def card(**options: Any) -> FlagCard:
     settings: dict[str, Any] = {
         "name": "flag", "values": (False, True), "kinds": {"kind": ("a", "b")},
-        "numbers": ("price",), "embedding": True, "fingerprint": MADE_BY,
+        "numbers": {"price": 2.5}, "embedding": True, "fingerprint": MADE_BY,
     }  # fmt: skip
     return FlagCard(**settings | options)
 
@@ -104,10 +106,55 @@ def test_inputs_are_ones_for_values_numbers_with_a_mark_and_the_embedding() -> N
     columns: dict[str, list[Any]] = {"kind": ["b", None, "new"], "price": [2.0, None, 3]}
     vectors = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
     assert inputs_of(card(), columns, vectors).tolist() == [
-        [0, 1, 2, 0, 1, 0], [0, 0, 0, 1, 0, 1], [0, 0, 3, 0, 1, 0]
+        [0, 1, 2, 0, 1, 0], [0, 0, 2.5, 1, 0, 1], [0, 0, 3, 0, 1, 0]
     ]  # fmt: skip
     assert inputs_of(card(), {}, vectors).shape == (3, 6)
     assert inputs_of(card(embedding=False), {}, vectors).shape == (3, 4)
+
+
+YEARS: list[int | None] = [*[2010] * 20, *[2011] * 20]  # True from 2011 on
+
+
+def of_years(numbers: dict[str, float], years: list[int | None]) -> Flag:
+    asked = card(kinds={}, numbers=numbers, embedding=False)
+    inputs = inputs_of(asked, {"year": years}, np.zeros((len(years), 2), np.float32))
+    return train_flag(asked, inputs, (np.arange(len(years)) >= 20).astype(np.int64))
+
+
+def said_without_a_year(flag: Flag) -> list[float]:
+    nothing = np.zeros((1, 2), np.float32)
+    probabilities: list[float] = flag.probabilities(inputs_of(flag.card, {}, nothing))[0].tolist()
+    return probabilities
+
+
+def test_an_unknown_number_speaks_for_no_value_though_the_training_knew_all() -> None:
+    """Taken for 0 it would be 4000 standard deviations before every year of the training."""
+    columns: dict[str, list[Any]] = {"year": [*YEARS, None]}
+    train = np.arange(41) < 40
+    asked, _ = card_of("flag", (False, True), columns, train, MADE_BY, "attributes")
+    assert asked.numbers == {"year": 2010.5}
+    flag = of_years(asked.numbers, YEARS)
+    assert said_without_a_year(flag) == pytest.approx([0.5, 0.5])
+    assert [tag.value for tag in flag.tags(np.array([[2010.0, 0], [2011, 0]]))] == [False, True]
+
+
+def test_flags_of_before_say_of_unknown_numbers_what_they_learned_or_nothing(
+    tmp_path: Path,
+) -> None:
+    """Their cards have names of numbers alone; unknown ones were 0 in training, if there."""
+    path = tmp_path / "flag.safetensors"
+
+    def of_before(years: list[int | None]) -> Flag:
+        flag = of_years({"year": 0.0}, years)
+        replace(flag, card=replace(flag.card, numbers=["year"])).save(path)  # type: ignore[arg-type]
+        return load_flag(path)
+
+    knew_all = of_before(YEARS)
+    assert knew_all.card.numbers == {"year": 2010.5}
+    assert said_without_a_year(knew_all) == pytest.approx([0.5, 0.5])
+    knew_none_of_the_first = of_before([None if year == 2010 else year for year in YEARS])
+    assert knew_none_of_the_first.card.numbers == {"year": 0.0}
+    assert said_without_a_year(knew_none_of_the_first)[0] > 0.8
 
 
 @pytest.mark.parametrize("values", [2, 3])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ class FlagCard:
         name: Of the column that is predicted.
         values: Its V values.
         kinds: Values of each column of text or truth values that is looked at.
-        numbers: Columns of numbers that are looked at.
+        numbers: Columns of numbers that are looked at, and what stands for an unknown one: the
+            mean of those known in training, so that it speaks for no value.
         embedding: Whether the embedding is looked at.
         fingerprint: Of the encoder of these embeddings.
     """
@@ -40,7 +42,7 @@ class FlagCard:
     name: str
     values: tuple[Attribute, ...]
     kinds: dict[str, tuple[Attribute, ...]]
-    numbers: tuple[str, ...]
+    numbers: dict[str, float]
     embedding: bool
     fingerprint: str
 
@@ -106,10 +108,12 @@ def load_flag(path: str | Path) -> Flag:
     tensors, card = load_tensors(path, FORMAT, "a flag", "flag train")
     try:
         card["values"] = tuple(card["values"])
-        card["numbers"] = tuple(card["numbers"])
         card["kinds"] = {name: tuple(values) for name, values in card["kinds"].items()}
-        return Flag(FlagCard(**card), **{name: t.numpy() for name, t in tensors.items()})
-    except (AttributeError, KeyError, TypeError) as error:
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        if isinstance(card["numbers"], list):
+            card["numbers"] = _numbers_of_before(card, arrays["mean"])
+        return Flag(FlagCard(**card), **arrays)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise TaggerError(f"{path}: damaged; train it again with infer.py flag train") from error
 
 
@@ -125,17 +129,17 @@ def inputs_of(
 
     Returns:
         float64 (N, F): a 1 for the value of each column of kinds (none for an unknown or a new
-        one); each number and a 1 where it is not known; the embedding.
+        one); each number, or what stands for it, and a 1 where it is not known; the embedding.
     """
     count = len(embeddings)
     parts = [np.zeros((count, 0))]
     for name, values in card.kinds.items():
         column = columns.get(name, [None] * count)
         parts.append(np.array([[own == value for value in values] for own in column], float))
-    for name in card.numbers:
+    for name, usual in card.numbers.items():
         numbers = np.array([_number(value) for value in columns.get(name, [None] * count)])
         unknown = np.isnan(numbers)
-        parts.append(np.stack([np.where(unknown, 0.0, numbers), unknown.astype(float)], axis=1))
+        parts.append(np.stack([np.where(unknown, usual, numbers), unknown.astype(float)], axis=1))
     if card.embedding:
         parts.append(embeddings.astype(np.float64))
     return np.concatenate([part.reshape(count, -1) for part in parts], axis=1)
@@ -175,6 +179,22 @@ def train_flag(card: FlagCard, inputs: np.ndarray, labels: np.ndarray) -> Flag:
     bias[present] = np.array([-1, 1]) * model.intercept_[0] / 2 if two else model.intercept_
     frequency = np.bincount(labels, minlength=len(card.values)) / len(labels)
     return Flag(card, mean, std, weights, bias, frequency)
+
+
+def _numbers_of_before(card: Mapping[str, Any], mean: np.ndarray) -> dict[str, float]:
+    """What stands for unknown numbers in a flag that was trained with 0 for them.
+
+    Where the training had unknown ones, the flag learned what a 0 means; elsewhere it is the mean.
+
+    Args:
+        card: Its numbers are names alone.
+        mean: Of the inputs in training, float64 (F,).
+    """
+    first = sum(len(values) for values in card["kinds"].values())
+    return {
+        name: float(mean[place]) if mean[place + 1] == 0 else 0.0
+        for place, name in zip(range(first, len(mean), 2), card["numbers"], strict=False)
+    }
 
 
 def _number(value: Attribute) -> float:

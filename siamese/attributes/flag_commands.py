@@ -124,21 +124,22 @@ def card_of(
     Those have one value, or are text with as many values as names or numbers of articles have.
     """
     kinds: dict[str, tuple[Attribute, ...]] = {}
-    numbers: list[str] = []
+    numbers: dict[str, float] = {}
     left_out = []
     for other, column in columns.items():
-        known = {v for v, own in zip(column, train, strict=True) if own and v is not None}
+        given = [v for v, own in zip(column, train, strict=True) if own and v is not None]
+        known = set(given)
         if len(known) >= 2 and not any(isinstance(v, str | bool) for v in known):
-            numbers.append(other)
+            numbers[other] = float(np.mean(np.array(given, float)))
         elif 1 <= len(known) <= MOST_VALUES and 2 * len(known) <= train.sum():
             kinds[other] = tuple(sorted(known, key=sort_key))
         else:
             left_out.append(other)
-    card = FlagCard(name, values, kinds, tuple(numbers), True, fingerprint)
+    card = FlagCard(name, values, kinds, numbers, True, fingerprint)
     if inputs == "attributes":
         card = replace(card, embedding=False)
     elif inputs == "embedding":
-        card = replace(card, kinds={}, numbers=())
+        card = replace(card, kinds={}, numbers={})
     if not card.kinds and not card.numbers and not card.embedding:
         raise TaggerError("there is no other attribute to predict from; use --inputs embedding")
     return card, left_out
@@ -166,7 +167,7 @@ def _ways(card: FlagCard) -> dict[str, FlagCard]:
     if attributes and card.embedding:
         return {
             "attributes": replace(card, embedding=False),
-            "embedding": replace(card, kinds={}, numbers=()),
+            "embedding": replace(card, kinds={}, numbers={}),
             "both": card,
         }
     return {"attributes" if attributes else "embedding": card}
