@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from helpers_catalog import MADE_BY, SIZE, unit_vectors
 from helpers_recommend import wardrobe
 
-from siamese.catalog import Catalog, CatalogError
+from siamese.catalog import Catalog, CatalogError, Product
+from siamese.recommend.commands import read_companions
 from siamese.recommend.complements import RULES, complements, learn_companions
 from siamese.recommend.taste import Taste
 from siamese.recommend.variants import variants
@@ -71,3 +75,20 @@ def test_what_sets_teach_comes_before_rules_and_known_pairs_come_first(catalog: 
     assert learned.together["s1", "t1"] == learned.together["t1", "s1"] == 1
     found = complements(catalog.snapshot(), "s1", learned)
     assert [s.product_id for s in found] == ["w1", "t1", "t2"]
+
+
+def test_categories_may_be_numbers(tmp_path: Path) -> None:
+    """Departments 10 and 20; the catalog keeps them as fractions, and of x none is known."""
+    departments = {"a": 10.0, "b": 20.0, "c": 20.0, "d": 10.0, "x": None}
+    vectors = unit_vectors(len(departments), seed=1)[:, None]
+    products = [
+        Product(name, [f"/{name}.jpg"], vector, {"department": number})
+        for (name, number), vector in zip(departments.items(), vectors, strict=True)
+    ]
+    snapshot = Catalog.create(tmp_path / "catalog", MADE_BY, SIZE, products).snapshot()
+    (tmp_path / "sets.csv").write_text("set_id,product_id\n1,a\n1,b\n")
+    learned = read_companions(str(tmp_path / "sets.csv"), snapshot, "department")
+    found = complements(snapshot, "d", learned, category="department")
+    assert sorted((s.product_id, s.why) for s in found) == [("b", "20"), ("c", "20")]
+    with pytest.raises(CatalogError, match="nothing is known to go with department None"):
+        complements(snapshot, "x", learned, category="department")

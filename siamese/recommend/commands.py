@@ -9,15 +9,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from siamese.attributes.label_table import column_of, read_labels
+from siamese.attributes.label_table import read_labels
 from siamese.catalog import Catalog
 from siamese.finder import Finder
 from siamese.output import clipped, few_attributes
 from siamese.products import PATH, PRODUCT, Attribute
 from siamese.recommend.candidates import candidates_of
-from siamese.recommend.complements import BY_RULE, Companions, complements, learn_companions
+from siamese.recommend.complements import (
+    BY_RULE,
+    Companions,
+    complements,
+    kinds_of,
+    learn_companions,
+)
 from siamese.recommend.personal import PersonalFinder
 from siamese.recommend.taste import Taste, TasteError, read_taste, values_of
 from siamese.recommend.variants import Suggestion, variants
@@ -148,12 +152,7 @@ def read_companions(path: str, snapshot: Snapshot, category: str) -> Companions:
         raise TasteError(f"{path}: the sets cannot be read ({reason})") from error
     if all(len(set(members)) < 2 for members in sets.values()):
         raise TasteError(f"{path}: no set has two products; nothing can be learned from it")
-    everything = np.arange(len(snapshot.product_ids))
-    kinds = column_of(snapshot, category, everything, predicted=True)
-    known = {
-        name: None if kind is None else str(kind)
-        for name, kind in zip(snapshot.product_ids, kinds, strict=True)
-    }
+    known = dict(zip(snapshot.product_ids, kinds_of(snapshot, category), strict=True))
     return learn_companions(sets.values(), known)
 
 

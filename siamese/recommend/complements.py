@@ -125,9 +125,8 @@ def complements(
         CatalogError: No such product or column, or nothing goes with its category.
     """
     (own,) = places_of(snapshot, [product_id])
-    everything = np.arange(len(snapshot.product_ids))
-    kinds = np.array(column_of(snapshot, category, everything, predicted=True), dtype=object)
-    wanted = companions.categories.get(str(kinds[own]), ())
+    kinds = np.array(kinds_of(snapshot, category), dtype=object)
+    wanted = companions.categories.get(kinds[own], ())
     if not wanted:
         raise CatalogError(
             f"nothing is known to go with {category} {kinds[own]!r} of product {product_id}; "
@@ -151,6 +150,17 @@ def complements(
         if shown == categories:
             break
     return found
+
+
+def kinds_of(snapshot: Snapshot, category: str) -> list[str | None]:
+    """The category of each product as text, as `Companions` names it: `10` of the number 10.
+
+    Raises:
+        CatalogError: No such column.
+    """
+    everything = np.arange(len(snapshot.product_ids))
+    kinds = column_of(snapshot, category, everything, predicted=True)
+    return [None if kind is None else str(kind) for kind in kinds]
 
 
 def _for_same_people(snapshot: Snapshot, own: int) -> np.ndarray:
