@@ -125,6 +125,16 @@ def test_labels_are_counted_and_missing_ones_too() -> None:
     assert (second["labels"], second["missing"]) == (3, 1)
 
 
+def test_numbers_with_many_digits_stay_different_labels() -> None:
+    """One product without a code makes fractions of all."""
+    codes = [*range(1_000_001, 1_000_005), None]
+    table = pd.DataFrame({"code": codes, "size": [0.1234567, 0.1234568, 38.5, 38.0, 38.0]})
+    counts = label_counts(table, ["code", "size"])
+    by_column = counts.groupby("column")["label"].agg(list)
+    assert by_column["code"] == ["1000001", "1000002", "1000003", "1000004"]
+    assert by_column["size"] == ["38", "0.1234567", "0.1234568", "38.5"]
+
+
 def test_purity_is_the_share_of_the_most_common_label_of_each_cluster() -> None:
     """Cluster 0 has 2 of 3 hats, cluster 1 one of two; a missing label is of no kind."""
     table = pd.DataFrame({"kind": ["hat", "hat", "shoe", "bag", None]})

@@ -16,7 +16,7 @@ import pandas as pd
 
 from siamese.attributes.label_table import chosen_products, is_mark
 from siamese.errors import UserError
-from siamese.products import PATH, PRODUCT
+from siamese.products import PATH, PRODUCT, whole_or_fraction
 from siamese.snapshot import Snapshot
 
 MOST_LABELS = 200  # more different values are no labels but names or prices
@@ -85,9 +85,7 @@ def label_columns(table: pd.DataFrame, asked: Sequence[str] | None = None) -> li
 
 def texts(column: pd.Series) -> pd.Series:
     """Labels as text; missing ones stay missing."""
-    return column.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value)).where(
-        column.notna()
-    )
+    return column.map(lambda value: str(whole_or_fraction(value))).where(column.notna())
 
 
 def label_counts(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
