@@ -183,6 +183,12 @@ def test_on_the_map_alike_products_lie_together(shop: Path) -> None:
     assert flat_map(products.embeddings[:3]).shape == (3, 2)
 
 
+def test_products_that_are_all_equal_have_places_on_the_map() -> None:
+    places = flat_map(np.repeat(unit_vectors(1, seed=4), 12, axis=0))
+    assert places.shape == (12, 2)
+    assert np.isfinite(places).all()
+
+
 def test_a_filter_leaves_products_out_and_too_few_are_refused(shop: Path) -> None:
     catalog = Catalog.open(shop)
     table = products_of(catalog.snapshot(), "colour = 'red'").table

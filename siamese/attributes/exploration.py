@@ -182,8 +182,9 @@ def flat_map(embeddings: npt.NDArray[np.float32], seed: int = 0) -> Floats:
     from sklearn.manifold import TSNE
 
     perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
-    # PCA of three products has no second component to start from.
-    start = "pca" if min(embeddings.shape) > 2 else "random"
+    # PCA of three products has no second component to start from, that of equal ones no spread.
+    usable = min(embeddings.shape) > 2 and np.ptp(embeddings, axis=0).max() > 0
+    start = "pca" if usable else "random"
     model = TSNE(perplexity=perplexity, init=start, random_state=seed)
     places: Floats = model.fit_transform(embeddings.astype(np.float32)).astype(np.float64)
     return places
