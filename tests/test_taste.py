@@ -94,6 +94,8 @@ def test_profiles_are_read_joined_and_refused(tmp_path: Path) -> None:
     assert taste.likes == ("1", "2", "3")
     assert taste
     assert not taste_from({})
+    path.write_text('{"never": {"baseColour": "Türkis"}}', "utf-8-sig")  # as Windows saves it
+    assert read_taste(path).never == {"baseColour": ("Türkis",)}
     contents = ["[]", '{"nver": {}}', '{"never": []}', '{"likes": [{}]}', "{", ""]
     for content in contents:
         path.write_text(content)

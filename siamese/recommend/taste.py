@@ -87,7 +87,7 @@ def read_taste(path: str | Path) -> Taste:
         TasteError: No such file, or not written like that.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         reason = getattr(error, "strerror", None) or f"not JSON: {error}"
         raise TasteError(f"{path}: the profile cannot be read ({reason})") from error
