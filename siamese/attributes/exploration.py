@@ -22,6 +22,7 @@ from siamese.snapshot import Snapshot
 MOST_LABELS = 200  # more different values are no labels but names or prices
 RARE = 10  # products; a label with fewer is called rare
 PERPLEXITY = 30.0
+EQUAL = 1e-6  # embeddings that differ by no more are equal but for rounding
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -183,7 +184,7 @@ def flat_map(embeddings: npt.NDArray[np.float32], seed: int = 0) -> Floats:
 
     perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
     # PCA of three products has no second component to start from, that of equal ones no spread.
-    usable = min(embeddings.shape) > 2 and np.ptp(embeddings, axis=0).max() > 0
+    usable = min(embeddings.shape) > 2 and np.ptp(embeddings, axis=0).max() > EQUAL
     start = "pca" if usable else "random"
     model = TSNE(perplexity=perplexity, init=start, random_state=seed)
     places: Floats = model.fit_transform(embeddings.astype(np.float32)).astype(np.float64)
