@@ -68,6 +68,17 @@ def test_the_table_the_csv_and_the_curves_tell_what_each_encoder_finds(
         assert len(np.unique(pixels[::3, ::3].reshape(-1, 3), axis=0)) > 20, name
 
 
+def test_lines_and_columns_have_any_name(shop: Path, tmp_path: Path) -> None:
+    """Of dollars matplotlib makes formulas, and a line that begins with `_` it does not name."""
+    frame = pd.read_csv(shop / "manifest.csv", dtype=str).rename(columns={"colour": r"$\frac$"})
+    frame["path"] = [str(shop / path) for path in frame["path"]]
+    frame.to_csv(tmp_path / "manifest.csv", index=False)
+    words = ["compare", tmp_path / "manifest.csv", "--labels", r"$\frac$", "--top", "3"]
+    words += ["--out", tmp_path, "--encoders", r"_$\frac$:colour_histogram"]
+    assert infer.main([*map(str, words)]) == 0
+    assert (tmp_path / "precision.png").exists()
+
+
 def test_neighbours_may_be_of_the_whole_manifest(
     shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers_catalog import MADE_BY, draw_photo, unit_vectors
+from matplotlib.figure import Figure
 from PIL import Image
 
 import infer
+from siamese.attributes.confusion import draw_confusion
 from siamese.attributes.exploration import (
     cluster,
     cluster_labels,
@@ -23,12 +25,19 @@ from siamese.attributes.exploration import (
     products_of,
     purity,
 )
-from siamese.attributes.exploration_report import SIDE, draw_bars, sample_sheet, samples_of
-from siamese.attributes.figures import OTHERS, PALETTE, label_colours
+from siamese.attributes.exploration_report import (
+    SIDE,
+    draw_bars,
+    draw_map,
+    sample_sheet,
+    samples_of,
+)
+from siamese.attributes.figures import OTHERS, PALETTE, label_colours, save_figure
 from siamese.catalog import Catalog, Product
 from siamese.errors import UserError
 
 COLOURS = ("red", "green", "blue")
+DOLLARS = r"$\frac$"
 NASTY = "</script><b>\"'&"
 
 
@@ -105,6 +114,19 @@ def test_letters_that_the_font_lacks_are_no_noise(
     draw_bars(counts, {"kind": 0}, tmp_path / "labels.png")
     assert (tmp_path / "labels.png").exists()
     assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
+
+
+def test_dollars_in_labels_begin_no_formula(tmp_path: Path) -> None:
+    """matplotlib would end with an error of its parser, or leave the dollars out."""
+    table = pd.DataFrame({DOLLARS: [DOLLARS, "$10 to $20", "c"]})
+    draw_bars(label_counts(table, [DOLLARS]), {DOLLARS: 1}, tmp_path / "labels.png")
+    draw_map(np.eye(3, 2), table, [DOLLARS], tmp_path / "map.png")
+    draw_confusion(tmp_path / "confusion.png", DOLLARS, [DOLLARS, "$10 to $20"], np.eye(2))
+    assert {path.name for path in tmp_path.iterdir()} == {"labels.png", "map.png", "confusion.png"}
+    figure = Figure()
+    text = figure.text(0.1, 0.1, "$10 to $20")
+    save_figure(figure, tmp_path / "text.png")
+    assert not text.get_parse_math()
 
 
 def test_labels_are_counted_and_missing_ones_too() -> None:

@@ -25,10 +25,18 @@ LONGEST = 50  # letters of a file's name, of 4 bytes at most: file systems take 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 110) -> None:
     """Write a PNG whole, or not at all; letters that the font lacks become boxes.
 
+    A `$` of a label is a `$`: matplotlib would take what follows for a formula.
+
     Raises:
         OSError: It cannot be written.
     """
-    with warnings.catch_warnings(), replacing(path) as temporary:
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    plain = rc_context({"text.parse_math": False})  # of what is only made while it is drawn
+    with warnings.catch_warnings(), plain, replacing(path) as temporary:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(temporary, dpi=dpi)
 
