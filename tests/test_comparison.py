@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers_catalog import draw_photo, save_checkpoint
+from matplotlib.figure import Figure
 from PIL import Image
 
 import infer
+from siamese.attributes import comparison_report
 from siamese.attributes.study_commands import named, photos_of_manifest
 from siamese.errors import UserError
 
@@ -68,7 +70,9 @@ def test_the_table_the_csv_and_the_curves_tell_what_each_encoder_finds(
         assert len(np.unique(pixels[::3, ::3].reshape(-1, 3), axis=0)) > 20, name
 
 
-def test_lines_and_columns_have_any_name(shop: Path, tmp_path: Path) -> None:
+def test_lines_and_columns_have_any_name(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of dollars matplotlib makes formulas, and a line that begins with `_` it does not name."""
     frame = pd.read_csv(shop / "manifest.csv", dtype=str).rename(columns={"colour": r"$\frac$"})
     frame["path"] = [str(shop / path) for path in frame["path"]]
@@ -77,6 +81,11 @@ def test_lines_and_columns_have_any_name(shop: Path, tmp_path: Path) -> None:
     words += ["--out", tmp_path, "--encoders", r"_$\frac$:colour_histogram"]
     assert infer.main([*map(str, words)]) == 0
     assert (tmp_path / "precision.png").exists()
+    drawn: list[Figure] = []
+    monkeypatch.setattr(comparison_report, "save_figure", lambda figure, _: drawn.append(figure))
+    assert infer.main([*map(str, words)]) == 0
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == [r"_$\frac$", "possible"]
 
 
 def test_neighbours_may_be_of_the_whole_manifest(

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import infer
+from siamese.attributes import exploration_report
 from siamese.attributes.confusion import draw_confusion
 from siamese.attributes.exploration import (
     cluster,
@@ -127,6 +128,31 @@ def test_dollars_in_labels_begin_no_formula(tmp_path: Path) -> None:
     text = figure.text(0.1, 0.1, "$10 to $20")
     save_figure(figure, tmp_path / "text.png")
     assert not text.get_parse_math()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures that would have been saved."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(
+        exploration_report, "save_figure", lambda figure, *_, **__: figures.append(figure)
+    )
+    return figures
+
+
+def test_the_map_names_labels_that_begin_with_an_underscore(drawn: list[Figure]) -> None:
+    draw_map(np.eye(3, 2), pd.DataFrame({"kind": ["_x", "_x", "y"]}), ["kind"], Path("map.png"))
+    legend = drawn[0].axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["_x", "y"]
+
+
+@pytest.mark.parametrize(("labels", "last"), [(15, "14"), (16, "15"), (17, "2 others")])
+def test_a_single_rest_is_named(drawn: list[Figure], labels: int, last: str) -> None:
+    table = pd.DataFrame({"kind": [f"{number:02}" for number in range(labels)]})
+    draw_bars(label_counts(table, ["kind"]), {"kind": 0}, Path("labels.png"))
+    names = [text.get_text() for text in drawn[0].axes[0].get_yticklabels()]
+    assert (len(names), names[-1]) == (min(labels, 16), last)
 
 
 def test_labels_are_counted_and_missing_ones_too() -> None:

@@ -52,14 +52,16 @@ def draw_curves(compared: Sequence[Compared], path: Path) -> None:
     for number, axes in enumerate(panels):
         for each in compared:
             shares = [each.precisions[number].at(tolerance) for tolerance in CURVE]
-            axes.step(CURVE, shares, where="post", label=each.name, linewidth=1.8)
+            axes.step(CURVE, shares, where="post", linewidth=1.8)
         most = [compared[0].precisions[number].possible_at(tolerance) for tolerance in CURVE]
-        axes.step(CURVE, most, ":", where="post", label="possible", color="0.4", linewidth=1.4)
+        axes.step(CURVE, most, ":", where="post", color="0.4", linewidth=1.4)
         axes.set(title=compared[0].precisions[number].column, xlabel="tolerance")
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("share of products")
-    lines, names = panels[0].get_legend_handles_labels()
+    # Named here: by itself a legend leaves out what begins with `_`.
+    names = [*(each.name for each in compared), "possible"]
+    lines = panels[0].get_lines()
     figure.legend(lines, names, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
     save_figure(figure, path)
 

@@ -15,7 +15,7 @@ from siamese.attributes.figures import OTHERS, label_colours, save_figure
 from siamese.photos import PhotoError, open_photo
 from siamese.sheet import FAINT, GAP, INK, LINE, MARGIN, PANEL, PAPER, font, shortened
 
-BARS = 15  # labels of a column that are drawn
+BARS = 15  # labels of a column that are drawn; one more where it is the last
 SAMPLES, ROWS = 10, 100  # photos beside each other, and rows of a sheet
 SIDE, NAME = 96, 190  # pixels of a photo, and of the text before a row
 COLOURS = 10  # labels with a colour of their own on the map
@@ -40,7 +40,8 @@ def draw_bars(counts: pd.DataFrame, missing: Mapping[str, int], path: Path) -> N
         axes.axis("off")
     for axes, column in zip(panels, columns, strict=False):
         part = counts[counts["column"] == column]
-        shown, rest = part.head(BARS), part.iloc[BARS:]
+        most = BARS + (len(part) == BARS + 1)  # "1 others" would be a bar, too
+        shown, rest = part.head(most), part.iloc[most:]
         names = [_clipped(str(label)) for label in shown["label"]]
         values = shown["products"].tolist()
         colours = ["tab:blue"] * len(values)
@@ -77,13 +78,18 @@ def draw_map(places: Floats, table: pd.DataFrame, columns: Sequence[str], path: 
         common = labels.value_counts().head(COLOURS).index
         other = ~labels.isin(common)
         axes.scatter(*places[other].T, s=size, color=OTHERS, **edges)
+        drawn = []
         for label, colour in zip(common, label_colours(list(common), COLOURS), strict=True):
             here = (labels == label).to_numpy()
-            name = _clipped(str(label))
-            axes.scatter(*places[here].T, s=size, color=colour, label=name, **edges)
+            drawn.append(axes.scatter(*places[here].T, s=size, color=colour, **edges))
         axes.set_title(column)
-        legend = axes.legend(
-            loc="center left", bbox_to_anchor=(1, 0.5), markerscale=scale, frameon=False
+        legend = axes.legend(  # named here: by itself it leaves out what begins with `_`
+            drawn,
+            [_clipped(str(label)) for label in common],
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            markerscale=scale,
+            frameon=False,
         )
         for handle in legend.legend_handles:
             handle.set_linewidth(0.8)
