@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from siamese.attributes.study_arguments import add_compare, add_explore
+from siamese.attributes.study_arguments import add_compare, add_explore, check_compare
 from siamese.evaluation_arguments import add_evaluation
 
 ABOUT = "Catalogs and search: which product of a shop does the person in a photo wear?"
@@ -40,6 +40,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         made.error("index: give --checkpoint or --encoder, not both")
     if arguments.command == "index" and arguments.tolerance and arguments.encoder != "eigenfaces":
         made.error("index: --tolerance goes with --encoder eigenfaces")
+    if arguments.command == "compare":
+        check_compare(arguments, made)
     if arguments.command == "search":
         _check_search(arguments, made)
     if getattr(arguments, "checkpoint", SHIPPED) is None:

@@ -208,3 +208,23 @@ def test_bad_input_is_one_line(
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("infer.py: ")
     assert complaint in message
+
+
+@pytest.mark.parametrize(
+    ("source", "words", "complaint"),
+    [
+        ("", ["--split", "test"], "--split and --among go with a manifest"),
+        ("", ["--among", "train"], "--split and --among go with a manifest"),
+        ("manifest.csv", ["--attributes", "t.csv"], "--attributes goes with a folder"),
+    ],
+)
+def test_options_of_the_other_kind_of_source_are_refused(
+    source: str,
+    words: list[str],
+    complaint: str,
+    shop: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        infer.main(["compare", str(shop / source), "--encoders", "colour_histogram", *words])
+    assert f"error: compare: {complaint}" in capsys.readouterr().err.splitlines()[-1]

@@ -313,3 +313,15 @@ def test_bad_input_is_one_line(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert complaint in error
+
+
+@pytest.mark.parametrize(
+    "words", [("--limit", "2"), ("--seed", "-1"), ("--seed", str(2**32)), ("--seed", "x")]
+)
+def test_numbers_out_of_their_range_are_refused(
+    words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        infer.main(["explore", *words])
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {words[0]}: {words[1]!r} is no whole number from" in message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 LABELS = ("articleType", "gender")
@@ -57,11 +58,34 @@ def add_explore(commands: Any) -> None:
     explore.add_argument("--where", help="SQL condition: explore these products only")
     explore.add_argument(
         "--limit",
-        type=_positive,
+        type=_enough,
         default=5000,
-        help="products on the map, drawn by chance where there are more",
+        help="products on the map, drawn by chance where there are more; 3 at least",
     )
-    explore.add_argument("--seed", type=int, default=0, help="of samples, clusters and the map")
+    explore.add_argument("--seed", type=_seed, default=0, help="of samples, clusters and the map")
+
+
+def check_compare(arguments: argparse.Namespace, made: argparse.ArgumentParser) -> None:
+    """End the process where options of `compare` do not go with its source."""
+    folder = os.path.isdir(arguments.source)
+    if folder and (arguments.split, arguments.among) != ("all", "split"):
+        made.error("compare: --split and --among go with a manifest, not with a folder")
+    if not folder and arguments.attributes:
+        made.error("compare: --attributes goes with a folder; a manifest has its own columns")
+
+
+def _enough(text: str) -> int:
+    """Products of which a map can be made."""
+    if not text.isdecimal() or int(text) < 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 3 on")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    """What scikit-learn takes for a seed."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**32 - 1}")
+    return int(text)
 
 
 def _positive(text: str) -> int:
