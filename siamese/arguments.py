@@ -103,7 +103,8 @@ def parser() -> argparse.ArgumentParser:
         "--encoder",
         metavar="NAME",
         help="instead of --checkpoint: resnet50, vgg16, vit, eigenfaces, colour_histogram, …, "
-        "NAME=FILE for weights of your own, or several as resnet18+resnet50",
+        "NAME=FILE for weights of your own, or several as resnet18+resnet50 "
+        "(eigenfaces beside others as 100*eigenfaces, else they hardly count)",
     )
     index.add_argument(
         "--tolerance",

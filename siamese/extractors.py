@@ -7,6 +7,7 @@
     resnet50=r50.pth         the same from a local file
     resnet18+resnet50        both side by side
     resnet50+0.3*vgg16       a cosine of the second counts 0.3 of one of the first
+    siamese+100*eigenfaces   whose cosines lie between 0.98 and 1, so that they need such a weight
 
 Random weights are never used: where weights cannot be had, one line says so.
 
@@ -19,6 +20,7 @@ put a photo with longer features first.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ from siamese.arguments import KEPT, SHIPPED
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.checkpoint_part import file_and_number, load_part
 from siamese.concatenation import concatenated
-from siamese.eigenfaces import fit_eigenfaces
+from siamese.eigenfaces import RADIUS, fit_eigenfaces
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
 from siamese.histogram import HISTOGRAMS
@@ -87,6 +89,7 @@ def extractor(name: str, sample: Sample = Sample(), tolerance: float | None = No
     """
     check_extractor(name)
     parts = _parts(name)
+    _warn_of_light_eigenfaces(parts)
     found = [_single(part, sample, tolerance) for part, _ in parts]
     return found[0] if len(found) == 1 else concatenated(found, [weight for _, weight in parts])
 
@@ -131,6 +134,23 @@ def _parts(name: str) -> list[tuple[str, float]]:
         except ValueError:
             parts.append((part.strip(), 1.0))
     return parts
+
+
+def _warn_of_light_eigenfaces(parts: Sequence[tuple[str, float]]) -> None:
+    """One line on stderr where eigenfaces stand beside others and hardly count.
+
+    Their cosines are 1 − d² / 2R² of distances d that are at most 2 R / RADIUS: RADIUS² of them
+    spread as widely as one of another encoder can.
+    """
+    weight = dict(parts).get("eigenfaces")
+    others = [weight for part, weight in parts if part != "eigenfaces"]
+    enough = RADIUS**2
+    if weight is not None and others and weight < max(others) * enough / 10:
+        print(
+            f"eigenfaces hardly count beside others: their cosines lie between "
+            f"{1 - 2 / enough:.2f} and 1; write {enough:g}*eigenfaces for about as much",
+            file=sys.stderr,
+        )
 
 
 def _single(text: str, sample: Sample, tolerance: float | None) -> Checkpoint:

@@ -199,6 +199,26 @@ def test_every_published_name_has_a_network_and_a_link_to_its_weights() -> None:
         assert _link(library, network).startswith("https://"), name
 
 
+def test_eigenfaces_count_beside_others_with_the_weight_that_is_named(
+    photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A weight of RADIUS² adds half of the squared distance, in lengths of the longest photo."""
+    sample = Sample(photos)
+    extractor("colour_histogram+eigenfaces", sample)
+    line = capsys.readouterr().err
+    assert "between 0.98 and 1; write 100*eigenfaces for about as much\n" in line
+    both = extractor("colour_histogram+100*eigenfaces", sample)
+    extractor("eigenfaces", sample)
+    assert capsys.readouterr().err == ""
+    vectors = both.embed(photos).double()
+    faces, colours = (extractor(name, sample) for name in ("eigenfaces", "colour_histogram"))
+    seen = [each.embed(photos).double() for each in (colours, faces)]
+    apart = [1 - vectors_of @ vectors_of.T for vectors_of in seen]
+    assert float(apart[1].max()) < 0.02
+    expected = apart[0] + 100 * apart[1]
+    torch.testing.assert_close(101 * (1 - vectors @ vectors.T), expected, atol=0.02, rtol=0.1)
+
+
 def test_eigenfaces_are_fitted_to_the_photos_given(photos: list[str]) -> None:
     assert extractor("eigenfaces", Sample(photos)).embedding_size == 4
     with pytest.raises(UserError, match="three photos or more"):

@@ -21,6 +21,7 @@ def add_compare(commands: Any, broken: argparse.ArgumentParser) -> None:
         required=True,
         metavar="NAME",
         help="as `index --encoder`: resnet50, vgg16=FILE, eigenfaces, a model.safetensors, …; "
+        "several as a+b, and eigenfaces beside others as 100*eigenfaces, else they hardly count; "
         "LABEL:NAME gives a line another name",
     )
     compare.add_argument("--labels", nargs="+", default=list(LABELS), metavar="COLUMN")
