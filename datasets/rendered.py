@@ -149,6 +149,8 @@ def main(words: Sequence[str]) -> int:
     choice = parser.parse_args(words)
     if min(choice.products, choice.photos, choice.workers) < 1 or choice.first < 0:
         parser.error("--products, --photos and --workers must be at least 1, --first at least 0")
+    if choice.seed < 0:
+        parser.error("--seed must be from 0 on")
     if not (choice.sheet or choice.folder):
         parser.error("give --sheet or --folder")
     try:

@@ -156,7 +156,7 @@ def test_the_command_draws_a_sheet_and_tells_what_it_cannot(
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("datasets.rendered: ")
     assert "cannot draw" in second
-    for wrong in (["--products", "0", "--sheet", "x.png"], []):
+    for wrong in (["--products", "0", "--sheet", "x.png"], ["--seed", "-1", "--sheet", "x"], []):
         with pytest.raises(SystemExit):
             main(wrong)
 
