@@ -94,6 +94,19 @@ def test_the_flag_fills_products_that_lack_it(call: Call, shop: Path, tmp_path: 
     assert "of 0 products" in call("apply", "--catalog", tmp_path / "sure", "--least", "1")[1]
 
 
+def test_a_plus_may_be_part_of_the_columns_name(call: Call, shop: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(shop / "catalog", tmp_path / "aged")
+    catalog = Catalog.open(tmp_path / "aged")
+    known = catalog.products().set_index("product_id")["isFragile"].dropna()
+    catalog.set_each(
+        {str(name): {"age 18+": bool(value)} for name, value in known.to_dict().items()}
+    )
+    status, out, _ = call("train", "age 18+", "--catalog", tmp_path / "aged")
+    assert (status, "age 18+ of" in out) == (0, True)
+
+
 def card(**options: Any) -> FlagCard:
     settings: dict[str, Any] = {
         "name": "flag", "values": (False, True), "kinds": {"kind": ("a", "b")},

@@ -13,10 +13,10 @@ from siamese.attributes.flag import Flag, FlagCard, inputs_of, load_flag, train_
 from siamese.attributes.flag_report import flag_report
 from siamese.attributes.held_out import held_out
 from siamese.attributes.label_table import (
-    JOINT,
     MOST_VALUES,
     column_names,
     column_of,
+    is_joined,
     read_labels,
     sort_key,
 )
@@ -36,8 +36,10 @@ def train(arguments: Namespace, catalog: Catalog, test_ids: frozenset[str] | Non
     name = arguments.column
     table = read_labels(catalog, [name], arguments.where)
     labels = table.labels[:, 0]
-    check_column(name, table.values[0], int((labels != UNKNOWN).sum()))
     snapshot = catalog.snapshot()
+    if is_joined(snapshot, name):
+        raise TaggerError(f"{name}: name one column")
+    check_column(name, table.values[0], int((labels != UNKNOWN).sum()))
     places = np.array([snapshot.place_of[product_id] for product_id in table.product_ids])
     known = labels != UNKNOWN
     labels, vectors, places = labels[known], table.embeddings[known], places[known]
@@ -80,8 +82,6 @@ def apply(arguments: Namespace, catalog: Catalog) -> str:
 
 def check_column(name: str, values: tuple[Attribute, ...], products: int) -> None:
     """Raise `TaggerError` unless a column can be predicted."""
-    if JOINT in name:
-        raise TaggerError(f"{name}: name one column")
     if len(values) < 2:
         said = f"only {values[0]!r}" if values else "nothing"
         raise TaggerError(f"column {name!r} says {said}; a flag needs two values or more")

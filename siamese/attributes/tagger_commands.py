@@ -117,7 +117,9 @@ def apply(arguments: Namespace, catalog: Catalog, checkpoint: Checkpoint) -> str
         for place, row in zip(usable, tagger.tags(torch.from_numpy(inputs)), strict=True)
     }
     filled = fill(catalog, tags, arguments.least)
-    counts = ", ".join(f"{name} of {count}" for name, count in filled.items()) or "nothing"
+    if not filled:
+        return f"{arguments.catalog}: filled nothing, no label is probable enough"
+    counts = ", ".join(f"{name} of {count}" for name, count in filled.items())
     return f"{arguments.catalog}: filled {counts} products, marked as predicted"
 
 
