@@ -229,6 +229,7 @@ def test_attributes_that_would_ruin_the_table_are_refused(tmp_path: Path, name: 
     [
         (Product("", ["p"], unit_vectors(1)), "cannot be a product id"),
         (Product("a\nb", ["p"], unit_vectors(1)), "cannot be a product id"),
+        (Product("..", ["p"], unit_vectors(1)), "cannot be a product id"),
         (Product("b", [], unit_vectors(0)), "'b' has no photo"),
         (Product("b", ["p"], unit_vectors(1, 5)), "expected finite numbers of shape \\(1, 8\\)"),
         (Product("b", ["p", "q"], unit_vectors(1)), "expected finite numbers of shape \\(2, 8\\)"),

@@ -186,6 +186,19 @@ def test_eigenfaces_never_see_the_products_that_are_judged(shop: Path) -> None:
     assert not photos_of_manifest(frame, "all", "split").fitted
 
 
+def test_labels_that_none_of_the_judged_products_has_are_told(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.read_csv(shop / "manifest.csv", dtype=str)
+    frame.loc[frame["split"] == "test", "colour"] = None
+    frame.to_csv(shop / "blank.csv", index=False)
+    words = ["--labels", "colour", "--split", "test", "--among", "all", "--out", str(tmp_path)]
+    code = infer.main(
+        ["compare", str(shop / "blank.csv"), "--encoders", "colour_histogram", *words]
+    )
+    assert (code, "no product has a label colour" in capsys.readouterr().err) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

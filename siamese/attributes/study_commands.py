@@ -36,7 +36,9 @@ def compare_all(arguments: Namespace, photos: Photos, device: str) -> str:
     )
     from siamese.extractors import Sample, check_extractor, extractor
 
-    check_labels(photos.products, arguments.labels)
+    # Those that are asked about: of others alone nothing could be judged.
+    asked = [each for each in photos.products if each.product_id in photos.asked]
+    check_labels(asked, arguments.labels)
     encoders = named(arguments.encoders)
     for name in encoders.values():
         check_extractor(name)
