@@ -155,6 +155,16 @@ def test_digits_stay_text_in_a_column_of_text(visit: Visit, shop: Path) -> None:
     assert box["y"] >= 0  # scrolled into sight
 
 
+def test_a_disk_that_cannot_be_written_is_told_to_the_shop(visit: Visit) -> None:
+    page = visit("/admin").page
+    sign_in(page)
+    full = {"detail": "catalog: could not be written (No space left), nothing was changed"}
+    page.route("**/v1/products/*", lambda route: route.fulfill(status=503, json=full))
+    page.fill("#id", "005")
+    page.click("#one >> text=Save")
+    page.wait_for_selector("#error:has-text('No space left')")
+
+
 def test_numbers_are_those_of_explore(visit: Visit, shop: Path) -> None:
     page = visit("/admin").page
     sign_in(page)

@@ -40,10 +40,11 @@ export async function ask(path, options = {}) {
       await new Promise((resolve) => setTimeout(resolve, 1000 * again * (1 + Math.random())));
       continue;
     }
-    if (answer.status >= 500) throw new Problem(answer.status, "The shop cannot answer right now; it is not your fault.");
-    let detail = answer.statusText;
+    const inside = answer.status >= 500 && answer.status !== 503; // nothing that anybody could use
+    let detail = answer.status >= 500 ? "The shop cannot answer right now; it is not your fault." : answer.statusText;
     try {
-      detail = (await answer.json()).detail;
+      const told = (await answer.json()).detail;
+      if (told && !inside) detail = told;
     } catch { /* not one of this server's answers */ }
     throw new Problem(answer.status, detail);
   }
