@@ -292,6 +292,8 @@ def test_feedback_is_on_the_disk_when_it_is_acknowledged(client: TestClient, sho
     assert line.items() >= {**said, "request_id": answer.headers["x-request-id"]}.items()
     wrong = client.post("/v1/feedback", json=said | {"verdict": "so"})
     assert_problem(wrong, 422, "invalid-request")
+    earlier = query_token(np.ones(8, np.float32), "0" * 16)  # of another encoder
+    assert client.post("/v1/feedback", json=said | {"query": earlier}).status_code == 201
     garbage = client.post("/v1/feedback", json=said | {"query": "garbage!!"})
     assert_problem(garbage, 422, "damaged-query")
     unknown = client.post("/v1/feedback", json=said | {"product_id": "x"})

@@ -16,6 +16,7 @@ from helpers_serving import ADMIN, TOKEN, client_of, make_shop, photo_of, pictur
 
 from siamese.serving import guards
 from siamese.serving.guards import RateLimit, network_of
+from siamese.serving.problems import without_places
 from siamese.serving.settings import ServingError, Settings
 
 
@@ -235,3 +236,12 @@ def test_other_protocols_pass_the_guards() -> None:
     guarded = guards.Guards(inside, Settings("m", "c"), None)  # type: ignore[arg-type]
     asyncio.run(guarded({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
     assert seen == ["lifespan"]
+
+
+@pytest.mark.parametrize("place", ["c", "/srv/shop/catalog", "s3://shop/catalog"])
+def test_messages_hide_places_and_nothing_else(place: str) -> None:
+    settings = Settings("/srv/m.safetensors", place)
+    inside = place.strip("/")
+    text = f"{place}: no such catalog ({inside}/photos.lance/x); see /srv/m.safetensors"
+    hidden = "catalog: no such catalog (catalog/photos.lance/x); see checkpoint"
+    assert without_places(text, settings) == hidden

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -129,9 +130,8 @@ def install(app: FastAPI, settings: Settings) -> None:
 def without_places(text: str, settings: Settings) -> str:
     """A message without the paths of catalog and checkpoint."""
     for place, name in ((settings.catalog, "catalog"), (settings.checkpoint, "checkpoint")):
-        text = text.replace(place, name)
-        if inside := place.strip("/"):  # as Lance writes it
-            text = text.replace(inside, name)
+        # As a whole word, for it may be short, and as Lance writes it: without the first `/`.
+        text = re.sub(rf"(?<![\w./-])/?{re.escape(place.strip('/'))}(?![\w-])", name, text)
     return text
 
 

@@ -143,7 +143,7 @@ async def feedback(request: Request, services: Served, said: FeedbackIn) -> Note
     if queries.place_of(goods, said.product_id) is None:
         raise unknown_product()
     if said.query is not None:
-        embedding_of(said.query, goods.checkpoint.fingerprint, goods.checkpoint.embedding_size)
+        _check_query(goods, said.query)
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "request_id": id_of(request),
@@ -156,6 +156,15 @@ async def feedback(request: Request, services: Served, said: FeedbackIn) -> Note
 def unknown_product() -> ProblemError:
     """The answer where there is no such product."""
     return ProblemError(404, "unknown-product", "the catalog has no such product")
+
+
+def _check_query(goods: Goods, query: str) -> None:
+    """Refuse what is no query; one of an earlier encoder is still what the customer was shown."""
+    try:
+        embedding_of(query, goods.checkpoint.fingerprint, goods.checkpoint.embedding_size)
+    except ProblemError as problem:
+        if problem.status != 410:
+            raise
 
 
 def _seen(services: Services, goods: Goods, content: bytes, box: Box | None, garment: str) -> Seen:
