@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datasets.checks import contents_of
 from datasets.layout import find_path, found_in, report_skipped
 from datasets.manifest import ManifestError, make_manifest
-from datasets.splits import split_by_product
+from datasets.splits import shown_together, split_by_product
 from siamese.boxes import BOX
 from siamese.photos import PhotoError, photo_size
 
@@ -73,8 +72,7 @@ def read_fashion_products(
         labels["year"] = years.where(years % 1 == 0).astype("Int64")  # 2011.5 is none
     frame = make_manifest(labels.assign(path=paths, product_id=table["id"], role="product"))
     frame = frame[frame["path"].notna()].drop_duplicates("product_id").reset_index(drop=True)
-    contents = frame["path"].map(contents_of(frame["path"]))
-    groups = pd.Series(contents.to_numpy(), index=frame["product_id"])
+    groups = shown_together(frame)
     frame = split_by_product(frame, validation=validation, test=test, seed=seed, groups=groups)
     return make_manifest(_with_parts(frame, seed) if parts else frame)
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.checks import contents_of
 from datasets.layout import find_path
 from datasets.manifest import (
     BOX,
@@ -14,7 +13,7 @@ from datasets.manifest import (
     read_csv_as_text,
     with_numbers,
 )
-from datasets.splits import joined_groups, split_by_product, twin_groups
+from datasets.splits import joined_groups, shown_together, split_by_product, twin_groups
 
 LAYOUT = (
     "a CSV with product_id, role, path (or product_path, person_path), or a folder with images.csv"
@@ -68,18 +67,11 @@ def read_pairs_csv(
     if "split" in frame:
         return frame
     twins = twin_groups(frame) if keep_twins_together else None
-    groups = joined_groups(_shown_together(frame), *([] if twins is None else [twins]))
+    groups = joined_groups(shown_together(frame), *([] if twins is None else [twins]))
     frame = split_by_product(frame, validation=validation, test=test, seed=seed, groups=groups)
     if twins is not None:
         frame = frame.assign(twin_group=frame["product_id"].map(twins))
     return make_manifest(frame)
-
-
-def _shown_together(frame: pd.DataFrame) -> pd.Series:
-    """What each photo holds, by product id: one that shows two products must not part them."""
-    known = frame.dropna(subset=["product_id", "path"])  # the manifest's checks tell others
-    contents = known["path"].map(contents_of(known["path"]))
-    return pd.Series(contents.to_numpy(), index=known["product_id"])
 
 
 def _one_row_per_photo(pairs: pd.DataFrame, path: Path) -> pd.DataFrame:

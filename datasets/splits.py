@@ -13,6 +13,7 @@ from scipy.ndimage import binary_erosion
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from datasets.checks import contents_of
 from datasets.manifest import SPLITS, ManifestError
 from siamese.photos import PhotoError, open_photo
 
@@ -163,6 +164,13 @@ def twin_groups(
     )
     _, labels = connected_components(links, directed=False)
     return _named_groups(products, labels)
+
+
+def shown_together(frame: pd.DataFrame) -> pd.Series:
+    """What each photo of a manifest holds, by product id: equal for copies of one photo."""
+    known = frame.dropna(subset=["product_id", "path"])  # the manifest's checks tell others
+    contents = known["path"].map(contents_of(known["path"]))
+    return pd.Series(contents.to_numpy(), index=known["product_id"])
 
 
 def joined_groups(*memberships: pd.Series) -> pd.Series:
