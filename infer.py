@@ -37,7 +37,8 @@ from typing import TYPE_CHECKING
 # Beside busy neighbours, spinning OpenMP threads make one photo cost 500 ms instead of 6.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from siamese.arguments import kept_encoder, parse
+from siamese.arguments import parse
+from siamese.default_checkpoint import kept_encoder
 from siamese.errors import UserError
 from siamese.files import check_writable
 

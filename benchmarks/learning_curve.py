@@ -29,10 +29,10 @@ from tqdm import tqdm
 from datasets.joint_training import Seen, look, train
 from datasets.manifest import read_manifest
 from datasets.module import ProductPhotos
-from siamese.arguments import SHIPPED
 from siamese.checkpoint import Checkpoint
 from siamese.cli import quieten
 from siamese.concatenation import with_joint_head
+from siamese.default_checkpoint import SHIPPED
 from siamese.errors import UserError
 from siamese.evaluation_commands import calibrate, evaluate
 from siamese.evaluation_report import Evaluation

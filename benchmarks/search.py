@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.rendered import draw_person_photo, draw_product_photo
-from siamese.arguments import positive
+from siamese.argument_types import positive
 from siamese.catalog import Catalog
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig

@@ -30,9 +30,9 @@ from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from siamese.arguments import SHIPPED
 from siamese.catalog import Catalog, Product
 from siamese.checkpoint import load_checkpoint
+from siamese.default_checkpoint import SHIPPED
 from siamese.errors import UserError
 
 ROOT = Path(__file__).parent.parent

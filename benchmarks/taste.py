@@ -21,9 +21,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from siamese.arguments import SHIPPED
 from siamese.catalog import Catalog, CatalogError
 from siamese.checkpoint import load_checkpoint
+from siamese.default_checkpoint import SHIPPED
 from siamese.errors import UserError
 from siamese.finder import Finder, Match
 from siamese.recommend.complements import complements, learn_companions

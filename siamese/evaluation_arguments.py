@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from siamese.argument_types import SPLITS, positive
+
 
 def add_evaluation(
     commands: Any, common: argparse.ArgumentParser, broken: argparse.ArgumentParser
 ) -> None:
     """The commands that measure an encoder and make its scores mean something."""
-    from siamese.arguments import SPLITS, positive
-
     evaluate = commands.add_parser("evaluate", parents=[broken], help="report on a split")
     evaluate.add_argument("manifest")
     evaluate.add_argument(

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from siamese.arguments import KEPT, SHIPPED
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.checkpoint_part import file_and_number, load_part
 from siamese.concatenation import concatenated
+from siamese.default_checkpoint import KEPT, SHIPPED
 from siamese.eigenfaces import RADIUS, fit_eigenfaces
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError

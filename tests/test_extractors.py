@@ -14,9 +14,9 @@ from helpers_catalog import draw_photo, save_checkpoint
 from torch.nn import functional
 
 from siamese import extractors
-from siamese.arguments import KEPT, kept_encoder
 from siamese.checkpoint import load_checkpoint
 from siamese.commands import index
+from siamese.default_checkpoint import KEPT, kept_encoder
 from siamese.encoder import Encoder
 from siamese.errors import UserError
 from siamese.extractors import PUBLISHED, Sample, extractor, keep_encoder

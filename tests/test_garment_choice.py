@@ -11,12 +11,12 @@ from helpers_isolation import KnownIsolation, groups_with, isolation_of
 from PIL import Image
 from torch import Tensor, nn
 
-from siamese.arguments import GARMENTS as OFFERED
 from siamese.garment_choice import GarmentChoice, load_finder_of_garments
 from siamese.isolation import CHOICES, IsolationError
 from siamese.isolation_file import save_isolation
 from siamese.person_detector import PersonDetector
 from siamese.photos import PhotoError
+from siamese.search_arguments import GARMENTS as OFFERED
 
 DETECTOR = "torchvision/fasterrcnn_mobilenet_v3_large_320_fpn"
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 import infer
 from siamese import pictures
-from siamese.arguments import KEPT
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
+from siamese.default_checkpoint import KEPT
 from siamese.sheet import SheetRow, ranking_sheet
 
 

@@ -26,9 +26,9 @@ from helpers_serving import (
 from pydantic import TypeAdapter
 
 import infer
-from siamese.arguments import KEPT
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
+from siamese.default_checkpoint import KEPT
 from siamese.finder import Finder
 from siamese.recommend.personal import PersonalFinder
 from siamese.recommend.taste import taste_from

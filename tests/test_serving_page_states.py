@@ -13,9 +13,9 @@ from helpers_serving import copy_of, make_shop, place_of, served
 from PIL import Image
 
 import infer
-from siamese.arguments import KEPT
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
+from siamese.default_checkpoint import KEPT
 from siamese.isolation import Garment
 from siamese.serving import services
 

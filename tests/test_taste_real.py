@@ -10,7 +10,6 @@ import taste  # benchmarks/taste.py
 import torch
 
 from datasets.fashion_products import read_fashion_products
-from siamese.arguments import SHIPPED
 from siamese.attributes.held_out import held_out
 from siamese.attributes.label_table import read_labels
 from siamese.attributes.tagger import TaggerCard, columns_of
@@ -19,6 +18,7 @@ from siamese.attributes.tagger_training import train_tagger
 from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
 from siamese.commands import embedded_products
+from siamese.default_checkpoint import SHIPPED
 from siamese.finder import Finder
 from siamese.listing import listed_in_manifest
 

@@ -6,6 +6,8 @@ import argparse
 import os
 from typing import Any
 
+from siamese.argument_types import positive, share
+
 LABELS = ("articleType", "gender")
 SPLITS = ("train", "validation", "test", "all")
 
@@ -35,8 +37,8 @@ def add_compare(commands: Any, broken: argparse.ArgumentParser) -> None:
         help="neighbours are products of that split, of the training split, or of the whole "
         "manifest",
     )
-    compare.add_argument("--top", type=_positive, default=10, help="neighbours of each product")
-    compare.add_argument("--tolerances", type=_share, nargs="+", default=[0.0, 0.1, 0.2])
+    compare.add_argument("--top", type=positive, default=10, help="neighbours of each product")
+    compare.add_argument("--tolerances", type=share, nargs="+", default=[0.0, 0.1, 0.2])
     compare.add_argument("--out", default="comparison", help="folder of the CSV and the pictures")
     compare.add_argument("--wandb", action="store_true", help="log to Weights & Biases as well")
     compare.add_argument("--device", help="cpu, cuda, …; by default a GPU if there is one")
@@ -54,7 +56,7 @@ def add_explore(commands: Any) -> None:
         help="by default every text column with few enough values to be labels",
     )
     explore.add_argument(
-        "--clusters", type=_positive, help="by default as many as a column has labels, at most 50"
+        "--clusters", type=positive, help="by default as many as a column has labels, at most 50"
     )
     explore.add_argument("--where", help="SQL condition: explore these products only")
     explore.add_argument(
@@ -87,15 +89,3 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**32 - 1}")
     return int(text)
-
-
-def _positive(text: str) -> int:
-    from siamese.arguments import positive
-
-    return positive(text)
-
-
-def _share(text: str) -> float:
-    from siamese.arguments import share
-
-    return share(text)

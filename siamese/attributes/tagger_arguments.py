@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from siamese import arguments as basic
+from siamese.argument_types import share
 
 
 def add_tagger(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -66,7 +66,7 @@ def add_tagger(commands: Any, common: argparse.ArgumentParser) -> None:
     _add_file(apply, "tagger", "made by tagger train")
     apply.add_argument(
         "--least",
-        type=basic.share,
+        type=share,
         default=0.0,
         help="less probable labels stay missing, and go where they were filled in before",
     )
@@ -101,7 +101,7 @@ def add_flag(commands: Any, common: argparse.ArgumentParser) -> None:
     _add_file(apply, "flag", "made by flag train")
     apply.add_argument(
         "--least",
-        type=basic.share,
+        type=share,
         default=0.0,
         help="less probable values stay missing, and go where they were filled in before",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from siamese import arguments as basic
+from siamese.argument_types import picture, positive, share
 from siamese.recommend.defaults import CATEGORY, DIFFERENT, LABEL, SAME
 
 
@@ -36,7 +36,7 @@ def add_taste(parser: argparse.ArgumentParser, of_search: bool = True) -> None:
         )
         group.add_argument(
             "--variety",
-            type=basic.share,
+            type=share,
             default=0.0,
             help="0: the most alike first; up to 1: unlike those above, so not ten twins",
         )
@@ -46,7 +46,7 @@ def add_suggestions(commands: Any, common: argparse.ArgumentParser) -> None:
     """`variants`, `complements` and `candidates`."""
     variants = commands.add_parser("variants", parents=[common], help="a product in other colours")
     variants.add_argument("product_id")
-    variants.add_argument("--top", type=basic.positive, default=20)
+    variants.add_argument("--top", type=positive, default=20)
     variants.add_argument(
         "--same", nargs="+", default=list(SAME), metavar="COLUMN", help="must be equal"
     )
@@ -57,8 +57,8 @@ def add_suggestions(commands: Any, common: argparse.ArgumentParser) -> None:
         "complements", parents=[common], help="what goes with a product"
     )
     complements.add_argument("product_id")
-    complements.add_argument("--top", type=basic.positive, default=3, help="of each category")
-    complements.add_argument("--categories", type=basic.positive, default=5, help="at most")
+    complements.add_argument("--top", type=positive, default=3, help="of each category")
+    complements.add_argument("--categories", type=positive, default=5, help="at most")
     complements.add_argument(
         "--sets",
         metavar="CSV",
@@ -72,6 +72,6 @@ def add_suggestions(commands: Any, common: argparse.ArgumentParser) -> None:
     candidates.add_argument("--where", help="only these products")
     for shown in (variants, complements):
         add_taste(shown, of_search=False)
-        shown.add_argument("--sheet", type=basic.picture, help="PNG or JPEG to draw them on")
+        shown.add_argument("--sheet", type=picture, help="PNG or JPEG to draw them on")
     for shown in (variants, complements, candidates):
         shown.add_argument("--json", action="store_true")
