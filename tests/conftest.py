@@ -34,6 +34,42 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rendered_dataset(folder, products=16, person_photos=(2, 3), workers=1)
 
 
+@pytest.fixture
+def settings(rendered: Path, tmp_path: Path) -> dict[str, object]:
+    """A network and data set so small that an epoch takes a fraction of a second."""
+    return {
+        "seed_everything": 3,
+        "wandb": False,
+        "trainer": {
+            "max_epochs": 2,
+            "accelerator": "cpu",
+            "default_root_dir": str(tmp_path / "run"),
+            "enable_progress_bar": True,
+        },
+        "model": {
+            "encoder": {"widths": [8, 16], "depth": 1, "embedding_size": 16},
+            "preprocessing": {"height": 48, "width": 32},
+        },
+        "data": {
+            "reader": "lookbook",
+            "path": str(rendered),
+            "options": {"minimum_person_photos": 2, "validation": 4, "test": 4},
+            "cache": str(tmp_path / "cache"),
+            "products_per_batch": 4,
+            "workers": 0,
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def published() -> torch.nn.Module:
+    """Stands for a published model: random weights, with a classifier as the files have."""
+    import timm
+
+    torch.manual_seed(1)
+    return timm.create_model("resnet18", pretrained=False, num_classes=10)
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A browser; not for the whole session, since it occupies the thread's event loop."""

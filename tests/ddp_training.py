@@ -1,4 +1,4 @@
-"""Trains a few steps in one of several processes; `test_module.py` starts them.
+"""Trains a few steps in one of several processes; `test_two_processes.py` starts them.
 
 Arguments: folder of the drawn data, folder to write to, losses. The number of processes and which
 one this is are in the environment, as `torchrun` leaves them.

@@ -36,6 +36,11 @@ def new_catalog(folder: Path, *products: Product) -> Catalog:
     return Catalog.create(folder, MADE_BY, SIZE, products)
 
 
+def ids(catalog: Catalog, where: str | None = None) -> list[str]:
+    """Of its products, in order."""
+    return catalog.products(where)["product_id"].tolist()
+
+
 def rows(catalog: Catalog) -> list[dict[str, Any]]:
     """Every photo's row as it is stored, in order of the keys."""
     snapshot = Catalog.open(catalog.uri).snapshot()

@@ -1,9 +1,14 @@
-"""The small drawn data set of `conftest.py` as a data module."""
+"""The small drawn data set of `conftest.py` as a data module, and a trainer for it."""
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
+
+import pytorch_lightning as pl
+import yaml
 
 from datasets.module import ProductPhotos
 from siamese.preprocessing import Preprocessing
@@ -25,3 +30,25 @@ def data_of(drawn: Path, folder: Path, **arguments: Any) -> ProductPhotos:
     data = ProductPhotos(**settings | arguments)
     data.preprocessing = SIZE
     return data
+
+
+def trainer_of(**arguments: Any) -> pl.Trainer:
+    """One that leaves and prints nothing."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    settings: dict[str, Any] = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+        "num_sanity_val_steps": 0,
+    }
+    return pl.Trainer(**settings | arguments)
+
+
+def write_config(settings: dict[str, object], path: Path) -> list[str]:
+    """The arguments that use these settings."""
+    path.write_text(yaml.safe_dump(settings))
+    return ["--config", str(path)]

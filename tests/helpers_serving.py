@@ -7,7 +7,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +22,7 @@ import infer
 from siamese.serving.app import create_app
 from siamese.serving.settings import Settings
 
+SOON = 10.0  # seconds; a second is promised, a busy machine may be slower
 TOKEN = "correct-horse-battery"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 IDS = [f"0{number:02d}" for number in range(8)]  # ids whose zeros must survive
@@ -123,3 +124,21 @@ def ids_of(answer: Any) -> list[str]:
     """Of a search's or a list's products, in order."""
     found = answer.json()
     return [each["product_id"] for each in found.get("matches", found.get("products"))]
+
+
+def assert_problem(answer: Any, status: int, kind: str) -> None:
+    """It is an answer of that status, in the form of RFC 9457, under the id of its request."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["type"] == f"urn:siamese:problem:{kind}"
+    assert told["status"] == status
+    assert told["request_id"] == answer.headers["x-request-id"]
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    """Whether something becomes true within `SOON`."""
+    deadline = time.monotonic() + SOON
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return holds()

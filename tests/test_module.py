@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
-import os
-import socket
-import subprocess
-import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -17,8 +11,8 @@ from typing import Any, cast
 import pytest
 import pytorch_lightning as pl
 import torch
-from helpers_data import SIZE, data_of
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from helpers_data import SIZE, data_of, trainer_of
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -29,26 +23,9 @@ from siamese.module import Loss, PairBatch, PhotoBatch, SiameseModule
 from siamese.retrieval import measure
 
 ROOT = Path(__file__).parent.parent
+
+
 SMALL = EncoderConfig(widths=(8, 16), depth=1, embedding_size=8)
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-
-
-def trainer_of(**arguments: Any) -> pl.Trainer:
-    settings: dict[str, Any] = {
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "use_distributed_sampler": False,
-        "num_sanity_val_steps": 0,
-    }
-    return pl.Trainer(**settings | arguments)
 
 
 def one_batch(batch: PhotoBatch | PairBatch) -> DataLoader[Any]:
@@ -288,9 +265,6 @@ def test_a_frozen_backbone_has_no_gradient_to_work_out() -> None:
     assert SiameseModule(SMALL, SIZE).encoder.backbone(photos).requires_grad
 
 
-# ---- with data
-
-
 def test_eight_products_are_learned_by_heart(rendered: Path, tmp_path: Path) -> None:
     """The loss falls, and every person of the training split finds its product first."""
     data = data_of(rendered, tmp_path, products_per_batch=8, view_strength=0.3, erase=0.0)
@@ -365,164 +339,3 @@ def test_without_freezing_weights_and_statistics_move(rendered: Path, tmp_path: 
         for name in before
         if name.endswith(("weight", "running_mean"))
     )
-
-
-# ---- resume
-
-
-class KilledError(Exception):
-    """Stands for the end of the process."""
-
-
-class KillAt(Callback):
-    """Ends the training in the given epoch, after its first batch or after its last."""
-
-    def __init__(self, epoch: int, middle: bool) -> None:
-        self.epoch, self.middle = epoch, middle
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.middle and trainer.current_epoch == self.epoch:
-            raise KilledError
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        if not self.middle and trainer.current_epoch == self.epoch:
-            raise KilledError
-
-
-@pytest.mark.parametrize("middle", [False, True])
-@pytest.mark.parametrize(
-    ("backbone", "model", "data"),
-    [
-        ("small_resnet", {}, {}),
-        ("small_resnet", {"mix_styles": 0.5}, {"labels": ["role"]}),
-        ("report_cnn", {}, {}),
-        ("report_cnn", {}, {"workers": 2}),
-    ],
-)
-def test_a_resumed_training_ends_with_the_very_same_weights(
-    backbone: str,
-    model: dict[str, Any],
-    data: dict[str, Any],
-    middle: bool,
-    rendered: Path,
-    tmp_path: Path,
-) -> None:
-    """Killed between two epochs or within the third; dropout and views are drawn as before."""
-    config = EncoderConfig(backbone, 8, widths=(8, 16), depth=1)
-
-    def run(folder: Path, kill: KillAt | None, resume: Path | None) -> tuple[Any, ...]:
-        torch.manual_seed(1 if resume is None else 2)  # what a new process starts with is chance
-        module = SiameseModule(config, SIZE, learning_rate=3e-3, seed=4, **model)
-        if resume is None:
-            module.load_state_dict(initial)
-        checkpoints = ModelCheckpoint(folder, filename="best", save_last=True)
-        trainer = trainer_of(
-            max_epochs=4,
-            enable_checkpointing=True,
-            callbacks=[checkpoints, *([kill] if kill else [])],
-        )
-        photos = data_of(rendered, tmp_path, persons_per_product=2, **data)
-        try:
-            trainer.fit(module, photos, ckpt_path=resume)
-        except KilledError:
-            return ()
-        return module.state_dict(), trainer.global_step, dict(trainer.callback_metrics)
-
-    initial = SiameseModule(config, SIZE).state_dict()
-    straight, steps, figures = run(tmp_path / "straight", None, None)
-    assert run(tmp_path / "killed", KillAt(2, middle), None) == ()
-    resumed, resumed_steps, resumed_figures = run(
-        tmp_path / "killed", None, tmp_path / "killed" / "last.ckpt"
-    )
-    assert resumed_steps == steps == 8
-    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
-    assert resumed_figures == figures
-    moved = [name for name in initial if not torch.equal(initial[name], straight[name])]
-    assert len(moved) > len(initial) / 2
-
-
-# ---- two processes
-
-
-LOSSES = ("sigmoid", "bare_sigmoid")
-Results = dict[tuple[str, int, int], dict[str, Any]]
-
-
-def start(
-    processes: int, rank: int, port: int, drawn: Path, folder: Path
-) -> subprocess.Popen[bytes]:
-    """One of the processes, told its place as `torchrun` does."""
-    # A seed that an earlier test left there would be set again by DDP only, after the network is
-    # made but before the label heads are.
-    environment = {name: value for name, value in os.environ.items() if "SEED" not in name}
-    environment["PYTHONPATH"] = str(ROOT)
-    if processes > 1:
-        environment |= {
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "GROUP_RANK": "0",
-            "WORLD_SIZE": str(processes),
-            "LOCAL_WORLD_SIZE": str(processes),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "TORCHELASTIC_RUN_ID": "test",
-            "GLOO_SOCKET_IFNAME": "lo",
-        }
-    command = [sys.executable, ROOT / "tests" / "ddp_training.py", drawn, folder, *LOSSES]
-    return subprocess.Popen(
-        [str(word) for word in command],
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
-@pytest.fixture(scope="module")
-def trainings(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """What one process and each of two processes made of the same training."""
-    folder = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    places = [(1, 0), (2, 0), (2, 1)]
-    started = [start(processes, rank, port, rendered, folder) for processes, rank in places]
-    try:
-        for process in started:
-            output, _ = process.communicate(timeout=200)
-            assert process.returncode == 0, output.decode()[-3000:]
-    finally:
-        for process in started:
-            process.kill()
-    return {
-        (loss, *place): torch.load(folder / f"{loss}-{place[0]}-{place[1]}.pt")
-        for loss in LOSSES
-        for place in places
-    }
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_two_processes_train_as_one_with_the_whole_batch(loss: str, trainings: Results) -> None:
-    """Plain gradient descent, so that a gradient of another scale ends elsewhere.
-
-    Sums are taken in another order, hence 1e-5.
-    """
-    one, first, second = (trainings[loss, *place] for place in ((1, 0), (2, 0), (2, 1)))
-    assert one["steps"] == first["steps"] >= 4
-    for name, weights in one["weights"].items():
-        assert torch.allclose(weights, first["weights"][name], atol=1e-5), name
-        assert torch.equal(first["weights"][name], second["weights"][name]), name
-    assert first["figures"]["loss_epoch"] == pytest.approx(one["figures"]["loss_epoch"], rel=1e-4)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_two_processes_validate_as_one(loss: str, trainings: Results) -> None:
-    """Each embeds its share of the photos; each has the figures and the rows of all, once."""
-    one, *two = (trainings[loss, *place] for place in ((1, 0), (2, 0), (2, 1)))
-    for result in two:
-        for name, value in one["figures"].items():
-            if name.startswith("validation/"):
-                assert result["figures"][name] == pytest.approx(value, abs=1e-6)
-        for rows, expected in zip(result["validated"], one["validated"], strict=True):
-            assert rows.shape == expected.shape
-            assert torch.allclose(rows, expected, atol=1e-4)

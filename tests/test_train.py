@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +12,8 @@ import pytest
 import timm
 import torch
 import yaml
+from helpers_data import write_config
 from PIL import Image
-from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 import train
@@ -28,43 +24,10 @@ from siamese.runs import read_run
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture
-def settings(rendered: Path, tmp_path: Path) -> dict[str, object]:
-    """A network and data set so small that an epoch takes a fraction of a second."""
-    return {
-        "seed_everything": 3,
-        "wandb": False,
-        "trainer": {
-            "max_epochs": 2,
-            "accelerator": "cpu",
-            "default_root_dir": str(tmp_path / "run"),
-            "enable_progress_bar": True,
-        },
-        "model": {
-            "encoder": {"widths": [8, 16], "depth": 1, "embedding_size": 16},
-            "preprocessing": {"height": 48, "width": 32},
-        },
-        "data": {
-            "reader": "lookbook",
-            "path": str(rendered),
-            "options": {"minimum_person_photos": 2, "validation": 4, "test": 4},
-            "cache": str(tmp_path / "cache"),
-            "products_per_batch": 4,
-            "workers": 0,
-        },
-    }
-
-
-def write(settings: dict[str, object], path: Path) -> list[str]:
-    """The arguments that use these settings."""
-    path.write_text(yaml.safe_dump(settings))
-    return ["--config", str(path)]
-
-
 def test_a_run_leaves_a_checkpoint_reports_curves_and_its_config(
     settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    assert train.main(write_config(settings, tmp_path / "c.yaml")) == 0
     run = tmp_path / "run"
     printed = capsys.readouterr().out
     assert "Retrieval: is the right product among the first k?" in printed
@@ -84,100 +47,10 @@ def test_a_run_leaves_a_checkpoint_reports_curves_and_its_config(
     assert report.cost.images_per_second > 0
 
 
-def test_a_killed_run_resumes_to_the_very_end_of_an_uninterrupted_one(
-    settings: dict[str, object], tmp_path: Path
-) -> None:
-    trainer = settings["trainer"]
-    assert isinstance(trainer, dict)
-    trainer |= {"max_epochs": 30, "enable_progress_bar": False}
-    whole = write(settings, tmp_path / "whole.yaml")
-    assert train.main(whole) == 0
-    trainer["default_root_dir"] = str(tmp_path / "killed")
-    killed = write(settings, tmp_path / "killed.yaml")
-    command = [sys.executable, str(ROOT / "train.py"), *killed]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    last = tmp_path / "killed" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
-    assert not (tmp_path / "killed" / "model.safetensors").exists()
-    assert train.main([*killed, "--ckpt_path", "last"]) == 0
-    expected = load_file(tmp_path / "run" / "model.safetensors")
-    resumed = load_file(tmp_path / "killed" / "model.safetensors")
-    assert all((expected[name] == resumed[name]).all() for name in expected)
-    histories = [
-        [{k: v for k, v in row.items() if k != "seconds"} for row in read_run(path).history]
-        for path in (tmp_path / "run" / "report.json", tmp_path / "killed" / "report.json")
-    ]
-    assert histories[0] == histories[1]
-
-
-def test_a_run_that_was_moved_goes_on_after_its_last_epoch_with_all_it_knew(
-    settings: dict[str, object], tmp_path: Path
-) -> None:
-    """Validated every second epoch, stopped after one that was not, which is no better either."""
-    settings["model"] = {**settings["model"], "warmup": None}  # type: ignore[dict-item]
-    trainer = settings["trainer"]
-    assert isinstance(trainer, dict)
-    trainer |= {"check_val_every_n_epoch": 2, "enable_progress_bar": False, "max_epochs": 7}
-    whole = write(settings, tmp_path / "whole.yaml")
-    assert train.main(whole) == 0
-    trainer |= {"default_root_dir": str(tmp_path / "first"), "max_epochs": 5}
-    assert train.main(write(settings, tmp_path / "first.yaml")) == 0
-    last = torch.load(tmp_path / "first" / "last.ckpt", weights_only=True)
-    assert last["epoch"] == 4, "counted from 0"
-    (tmp_path / "first").rename(tmp_path / "moved")
-    trainer |= {"default_root_dir": str(tmp_path / "moved"), "max_epochs": 7}
-    moved = write(settings, tmp_path / "moved.yaml")
-    assert train.main([*moved, "--ckpt_path", "last"]) == 0
-    expected = load_file(tmp_path / "run" / "model.safetensors")
-    found = load_file(tmp_path / "moved" / "model.safetensors")
-    assert all((found[name] == expected[name]).all() for name in expected)
-    histories = [
-        [{k: v for k, v in row.items() if k != "seconds"} for row in read_run(report).history]
-        for report in (tmp_path / "run" / "report.json", tmp_path / "moved" / "report.json")
-    ]
-    assert histories[0] == histories[1]
-    assert ["validation/top_1" in row for row in histories[0]] == [False, True] * 3 + [False]
-
-
-def test_a_run_that_goes_on_in_a_folder_of_another_keeps_its_own_best(
-    settings: dict[str, object], tmp_path: Path
-) -> None:
-    """No later epoch is better, for the learning rate is 0."""
-    trainer = settings["trainer"]
-    assert isinstance(trainer, dict)
-    trainer |= {"enable_progress_bar": False, "default_root_dir": str(tmp_path / "other")}
-    assert train.main([*write(settings, tmp_path / "other.yaml"), "--seed_everything", "5"]) == 0
-    settings["model"] = {**settings["model"], "warmup": None, "learning_rate": 0.0}  # type: ignore[dict-item]
-    trainer["default_root_dir"] = str(tmp_path / "own")
-    assert train.main(write(settings, tmp_path / "own.yaml")) == 0
-    trainer |= {"default_root_dir": str(tmp_path / "other"), "max_epochs": 3}
-    words = ["--ckpt_path", str(tmp_path / "own" / "last.ckpt")]
-    assert train.main([*write(settings, tmp_path / "c.yaml"), *words]) == 0
-    own, found = (
-        torch.load(tmp_path / name / "best.ckpt", weights_only=True)["state_dict"]
-        for name in ("own", "other")
-    )
-    assert all(torch.equal(own[name], found[name]) for name in own)
-
-
-def test_a_user_may_keep_every_epoch_besides(settings: dict[str, object], tmp_path: Path) -> None:
-    words = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_top_k=-1"]
-    words += [f"--trainer.callbacks.dirpath={tmp_path}/all"]
-    assert train.main([*write(settings, tmp_path / "c.yaml"), *words]) == 0
-    assert len(list((tmp_path / "all").iterdir())) == 2
-
-
 def test_the_users_own_table_in_the_runs_folder_stays_as_it_is(
     settings: dict[str, object], tmp_path: Path
 ) -> None:
-    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    assert train.main(write_config(settings, tmp_path / "c.yaml")) == 0
     table = tmp_path / "run" / "manifest.csv"
     rows = table.read_text().splitlines()
     own = "\n".join([*rows, rows[-1].replace(".jpg", "_lost.jpg")]) + "\n"
@@ -190,7 +63,7 @@ def test_the_users_own_table_in_the_runs_folder_stays_as_it_is(
         "products_per_batch": 4,
         "workers": 0,
     }
-    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    assert train.main(write_config(settings, tmp_path / "c.yaml")) == 0
     assert table.read_text() == own
 
 
@@ -199,42 +72,14 @@ def test_gradients_are_clipped_if_that_is_asked_for(
 ) -> None:
     """Lightning refuses to, with an optimiser that is fused."""
     words = ["--trainer.fast_dev_run", "true", "--trainer.gradient_clip_val", "1"]
-    assert train.main([*write(settings, tmp_path / "c.yaml"), *words]) == 0
-
-
-def test_a_training_starts_from_another_runs_weights_and_resumes_from_its_own(
-    settings: dict[str, object], tmp_path: Path
-) -> None:
-    """Without a step the weights are the start's; a resumed run does not go back to them."""
-    arguments = write(settings, tmp_path / "c.yaml")
-    assert train.main(arguments) == 0
-    start = tmp_path / "start.safetensors"
-    (tmp_path / "run/model.safetensors").rename(start)
-
-    def weights_of(folder: str, *changes: str) -> dict[str, Any]:
-        place = ["--trainer.default_root_dir", str(tmp_path / folder)]
-        other = ["--model.start_from", str(start), "--seed_everything", "9"]
-        assert train.main([*arguments, *place, *other, *changes]) == 0
-        return load_file(tmp_path / folder / "model.safetensors")
-
-    def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-        return all((one[name] == other[name]).all() for name in one)
-
-    given = load_file(start)
-    assert same(weights_of("untrained", "--trainer.max_epochs", "0"), given)
-    # Without validation the last epoch's weights are kept, whichever was best.
-    unjudged = ("--trainer.limit_val_batches", "0", "--model.warmup", "null")
-    straight = weights_of("straight", *unjudged)
-    assert not same(straight, given)
-    weights_of("parts", *unjudged, "--trainer.max_epochs", "1")
-    assert same(weights_of("parts", *unjudged, "--ckpt_path", "last"), straight)
+    assert train.main([*write_config(settings, tmp_path / "c.yaml"), *words]) == 0
 
 
 def test_rivals_run_on_the_same_data_and_stand_in_the_same_tables(
     settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings["rivals"] = [str(ROOT / "configs" / "histogram.yaml")]
-    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    assert train.main(write_config(settings, tmp_path / "c.yaml")) == 0
     table = capsys.readouterr().out.split("Retrieval")[1].split("Open set")[0]
     lines = [line.split() for line in table.splitlines() if "histogram" in line or "run" in line]
     assert [line[-len(lines[1]) :][0] for line in lines] == ["run", "histogram"], table
@@ -261,7 +106,7 @@ def test_a_rival_that_fails_takes_no_table_with_it_and_is_no_part_of_a_group(
 
     monkeypatch.setattr(subprocess, "run", watched)
     monkeypatch.setenv("MASTER_PORT", "29500")
-    assert train.main(write(settings, tmp_path / "c.yaml")) == 1
+    assert train.main(write_config(settings, tmp_path / "c.yaml")) == 1
     said = capsys.readouterr()
     assert said.err.splitlines()[-1] == f"train.py: {tmp_path}/bad.yaml: failed, see above; " + (
         "mend it or leave it out"
@@ -274,40 +119,15 @@ def test_a_rival_that_fails_takes_no_table_with_it_and_is_no_part_of_a_group(
 def test_a_fast_dev_run_goes_through_and_leaves_no_checkpoint(
     settings: dict[str, object], tmp_path: Path
 ) -> None:
-    arguments = write(settings, tmp_path / "c.yaml")
+    arguments = write_config(settings, tmp_path / "c.yaml")
     assert train.main([*arguments, "--trainer.fast_dev_run", "true"]) == 0
     assert not list(tmp_path.glob("run/*.ckpt"))
-
-
-def test_the_weights_are_never_those_of_an_earlier_run_in_the_folder(
-    settings: dict[str, object], tmp_path: Path
-) -> None:
-    arguments = write(settings, tmp_path / "c.yaml")
-    assert train.main(arguments) == 0
-    first = load_file(tmp_path / "run/model.safetensors")
-    other = ["--trainer.limit_val_batches", "0", "--seed_everything", "4"]
-    assert train.main([*arguments, *other]) == 0
-    second = load_file(tmp_path / "run/model.safetensors")
-    name = "neck.0.weight"
-    assert not (first[name] == second[name]).all()
-
-
-def test_another_encoders_checkpoint_is_refused(
-    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = write(settings, tmp_path / "c.yaml")
-    assert train.main(arguments) == 0
-    for other in ("--model.encoder.embedding_size=8", "--data.labels=[role]"):
-        assert train.main([*arguments, "--ckpt_path=last", other]) == 1
-        said = capsys.readouterr().err
-        assert "last.ckpt: is of another encoder or of other data.labels" in said
-        assert "Traceback" not in said
 
 
 def test_a_training_with_labels_saves_the_encoder_alone(
     settings: dict[str, object], tmp_path: Path
 ) -> None:
-    arguments = write(settings, tmp_path / "c.yaml")
+    arguments = write_config(settings, tmp_path / "c.yaml")
     assert train.main([*arguments, "--data.labels=[role]"]) == 0
     kept = torch.load(tmp_path / "run/best.ckpt", weights_only=True)["state_dict"]
     assert "heads.heads.0.weight" in kept
@@ -318,7 +138,7 @@ def test_a_training_with_labels_saves_the_encoder_alone(
 def test_two_lines_of_a_report_never_share_a_name(
     settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = write(settings, tmp_path / "run.yaml")
+    arguments = write_config(settings, tmp_path / "run.yaml")
     assert train.main([*arguments, "--rivals", f"[{tmp_path}/run.yaml]"]) == 1
     assert "another line of the report has its name" in capsys.readouterr().err
 
@@ -327,7 +147,7 @@ def test_a_config_without_a_folder_has_one_for_all_files(
     settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del settings["trainer"]["default_root_dir"]  # type: ignore[attr-defined]
-    arguments = write(settings, tmp_path / "c.yaml")
+    arguments = write_config(settings, tmp_path / "c.yaml")
     monkeypatch.chdir(tmp_path)
     assert train.main(arguments) == 0
     assert not (tmp_path / "config.yaml").exists()
@@ -335,27 +155,8 @@ def test_a_config_without_a_folder_has_one_for_all_files(
     assert (tmp_path / "checkpoints/run/model.safetensors").is_file()
 
 
-def test_control_c_says_how_to_go_on(settings: dict[str, object], tmp_path: Path) -> None:
-    settings["trainer"]["max_epochs"] = 10_000  # type: ignore[index]
-    command = [sys.executable, str(ROOT / "train.py"), *write(settings, tmp_path / "c.yaml")]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        # Started in the background, as by a service, this process may ignore it, and so its child.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not (tmp_path / "run/last.ckpt").exists() and process.poll() is None:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert b"--ckpt_path last goes on" in said
-    assert b"Traceback" not in said
-
-
 def test_early_stopping_is_one_option_away(settings: dict[str, object], tmp_path: Path) -> None:
-    arguments = write(settings, tmp_path / "c.yaml")
+    arguments = write_config(settings, tmp_path / "c.yaml")
     arguments += ["--trainer.max_epochs", "50", "--trainer.callbacks+=EarlyStopping"]
     arguments += ["--trainer.callbacks.monitor=validation/mean_reciprocal_rank"]
     arguments += ["--trainer.callbacks.mode=max", "--trainer.callbacks.min_delta=2"]
@@ -373,7 +174,7 @@ def test_weights_and_biases_logs_offline_without_an_account(
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # no stored login either
     settings["wandb"] = True
-    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    assert train.main(write_config(settings, tmp_path / "c.yaml")) == 0
     assert "wandb" not in capfd.readouterr().err
     assert list(tmp_path.glob("run/wandb/offline-run-*/*.wandb"))
     assert list(tmp_path.glob("run/wandb/offline-run-*/files/media/images/**/*.png"))
@@ -392,7 +193,7 @@ def test_a_published_backbone_is_trained_whole_or_with_its_weights_frozen(
     model["encoder"] = {"backbone": f"timm/{name}", "embedding_size": 16}
     model |= {"pretrained": str(tmp_path / "published.safetensors"), "backbone_rate": 0.1}
     model["freeze_backbone"] = frozen
-    assert train.main(write(settings, tmp_path / "c.yaml")) == 0
+    assert train.main(write_config(settings, tmp_path / "c.yaml")) == 0
     checkpoint = load_checkpoint(tmp_path / "run/model.safetensors")
     assert checkpoint.preprocessing.mean == (0.485, 0.456, 0.406)
     assert checkpoint.preprocessing.std == (0.229, 0.224, 0.225)
@@ -465,7 +266,7 @@ def test_wrong_input_is_one_line_without_a_traceback(
     change: list[str],
     complaint: str,
 ) -> None:
-    arguments = write(settings, tmp_path / "c.yaml")
+    arguments = write_config(settings, tmp_path / "c.yaml")
     try:
         status = train.main([*arguments, *change])
     except SystemExit as end:
