@@ -154,17 +154,18 @@ def search(arguments: Namespace) -> None:
             garment_of(arguments),
         )
     threshold = finder.checkpoint.calibration.known_threshold
+    # Before the pictures: what was found is not lost where one cannot be written.
+    if arguments.json:
+        print(rankings_as_json(rankings, threshold, arguments.vote))
+    else:
+        for line in rankings_as_text(rankings, threshold, arguments.vote, arguments.normalised):
+            print(line)
     if arguments.sheet or arguments.explain:
         from siamese.pictures import save_explanation, save_sheet
     if arguments.sheet:
         save_sheet(arguments.sheet, rankings, threshold, arguments.vote, arguments.normalised)
     if arguments.explain:
         save_explanation(arguments.explain, finder, rankings, arguments.box)
-    if arguments.json:
-        print(rankings_as_json(rankings, threshold, arguments.vote))
-        return
-    for line in rankings_as_text(rankings, threshold, arguments.vote, arguments.normalised):
-        print(line)
 
 
 def evaluate(arguments: Namespace) -> None:
@@ -194,8 +195,11 @@ def calibrate(arguments: Namespace) -> None:
 
     check_writable(arguments.out)
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
-    training = manifest[(manifest["split"] == "train") & (manifest["role"] == "product")]
-    photos = listed_in_manifest(training) if len(training) else []
+    photos = []
+    if "eigenfaces" in arguments.encoder:  # which are fitted to them
+        known = sound_manifest(arguments.manifest, "train", arguments.max_broken)
+        training = known[(known["split"] == "train") & (known["role"] == "product")]
+        photos = listed_in_manifest(training) if len(training) else []
     asked = {"second_look": arguments.second_look, "cut_out": arguments.cut_out}
     looks = {name: choice for name, choice in asked.items() if choice is not None}
     checkpoint = replace(encoder_of(arguments, photos), **looks)
@@ -213,8 +217,9 @@ def adapt(arguments: Namespace) -> None:
     people = people_at(arguments.people, arguments.split)
     products = listed_at(arguments.products, arguments.split)
     given = checkpoint_of(arguments, many=True)
-    adapt(given, people, products, arguments.max_broken).to("cpu").save(arguments.out)
-    print(f"saved {arguments.out}: adapted to {len(people)} people and {len(products)} products")
+    adapted, worn, shown = adapt(given, people, products, arguments.max_broken)
+    adapted.to("cpu").save(arguments.out)
+    print(f"saved {arguments.out}: adapted to {worn} photos of people and {shown} product photos")
 
 
 def tagger(arguments: Namespace) -> None:
@@ -324,7 +329,7 @@ def device_of(arguments: Namespace, many: bool) -> str:
 
     device: str = arguments.device or ("cuda" if many and torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=device)
+        torch.ones(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {device}: cannot be used here; try cpu") from error
     return device
@@ -370,6 +375,8 @@ def main(words: Sequence[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # of file names that are not UTF-8
     try:
         arguments = parse(words)
+        if getattr(arguments, "json", False) and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as RFC 8259 wants it, whatever the locale
         COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # a reader such as `head` has seen enough

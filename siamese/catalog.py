@@ -38,6 +38,7 @@ from siamese.products import (
 from siamese.snapshot import Snapshot, read_snapshot
 from siamese.storage import (
     LANCE_ERRORS,
+    Stamp,
     add_columns,
     commit,
     connect,
@@ -45,6 +46,7 @@ from siamese.storage import (
     folder_of,
     no_catalog,
     one_writer,
+    stamp,
     tables_of,
     tidy,
 )
@@ -74,6 +76,7 @@ class Catalog:
         self._database = database
         self._table = database.open_table(TABLE)
         self._snapshot: Snapshot | None = None
+        self._stamp: Stamp = ()  # when it was read
         self._guard = threading.Lock()
         made_by = self._made_by()
         if made_by is None:
@@ -175,6 +178,17 @@ class Catalog:
         """Grows with every commit of any process."""
         return int(self._table.version)
 
+    def stamp(self) -> Stamp:
+        """Changes with every commit of any process, and when another catalog takes its place.
+
+        On object storage it is the version alone, which may be the same of another catalog.
+        """
+        folder = folder_of(self.uri)
+        if folder is None:
+            return (self.version,)
+        place = stamp(folder / f"{TABLE}.lance" / "_versions")
+        return (*place, self.version) if place else ()
+
     def count(self, where: str | None = None) -> int:
         """How many products there are, or how many of them a filter holds for."""
         return len(query(self._table, [PRODUCT], where)[PRODUCT].unique())
@@ -212,17 +226,18 @@ class Catalog:
         return frame[first + others].reset_index(drop=True).convert_dtypes()
 
     def snapshot(self) -> Snapshot:
-        """The catalog as it is now, read again only after somebody wrote.
+        """The catalog as it is now, read again only after somebody wrote or replaced it.
 
         Raises:
             CatalogError: It cannot be read, or was replaced by one of another encoder.
         """
         with self._guard:
-            if self._snapshot is None or self._snapshot.version != self.version:
+            now = self.stamp()
+            if self._snapshot is None or self._stamp != now:
                 self._check_not_replaced()
                 table = self._database.open_table(TABLE)
                 table.checkout(table.version)
-                self._snapshot = read_snapshot(table)
+                self._snapshot, self._stamp = read_snapshot(table), now
             return self._snapshot
 
     def add(self, products: Sequence[Product]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -43,7 +44,8 @@ def query(
     search = table.search().select(list(columns))
     if where is not None:
         _check_shape(where)
-        search = search.where(where)
+        # In brackets, for of `a = 1 b = 2` LanceDB would take the first half and drop the rest.
+        search = search.where(f"({where})")
     if row_ids:
         search = search.with_row_id(True)
     try:
@@ -53,9 +55,21 @@ def query(
             raise
         raise CatalogError(_wrong(where, table, error)) from error
     except (RuntimeError, OSError) as error:
-        if where is not None and "filter expression" in str(error):  # right, but for the rows
+        if where is not None and _readable(table, columns):
             raise CatalogError(_wrong(where, table, error)) from error
-        raise StorageError(f"{table.name}: cannot be read ({brief(error)})") from error
+        raise StorageError(
+            f"{os.path.dirname(table.uri)}: the catalog cannot be read ({brief(error)}); index the "
+            "photos again"
+        ) from error
+
+
+def _readable(table: Any, columns: Sequence[str]) -> bool:
+    """Whether rows can be read at all, so that it is the condition that fails."""
+    try:
+        table.search().select(list(columns)).limit(1).to_arrow()
+    except (RuntimeError, OSError):
+        return False
+    return True
 
 
 def attributes_of(table: Any, product_ids: Sequence[str]) -> dict[str, dict[str, Attribute]]:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,8 @@ class Checkpoint:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """What the encoder takes, float32 (B, 3, H, W) on its device, of pixels (B, H, W, 3)."""
-        device = next(iter(self.encoder.buffers()), torch.empty(0)).device
+        tensors = chain(self.encoder.parameters(), self.encoder.buffers())
+        device = next(tensors, torch.empty(0)).device
         return self.preprocessing.normalise(pixels.to(device))
 
     def embed(

@@ -5,6 +5,7 @@ Shapes: none but lists of photos.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -57,14 +58,14 @@ def index(
             f"{uri}: there is a catalog already; use add, choose another --catalog, or replace "
             "it with --overwrite"
         )
-    from siamese.extractors import check_place, keep_encoder
+    from siamese.extractors import check_place, keeping_encoder
 
     if kept is not None:
         check_place(uri)
     started = time.perf_counter()
     products = embedded_products(checkpoint, photos, max_broken)
-    Catalog.create(uri, checkpoint.fingerprint, checkpoint.embedding_size, products, overwrite)
-    keep_encoder(uri, kept)
+    with keeping_encoder(uri, kept):
+        Catalog.create(uri, checkpoint.fingerprint, checkpoint.embedding_size, products, overwrite)
     seconds = time.perf_counter() - started
     count = sum(len(product.paths) for product in products)
     made_by = "" if kept is None else f", by {kept.trained_on}"
@@ -172,9 +173,11 @@ def _value(text: str, kind: str | None) -> str | float | bool | None:
         return text
     if kind == NUMBERS or (kind is None and not leading_zero and not code):
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
-            pass
+            return text
+        if math.isfinite(number):
+            return number
     return text
 
 

@@ -10,7 +10,8 @@ Shapes: B photos, H height, W width, K components, F = 3 · H · W pixel values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -111,11 +112,12 @@ def fit_eigenfaces(
     """
     from sklearn.decomposition import IncrementalPCA
 
-    usable = sum(len(pixels) for pixels in _batches(photos[:BATCH], boxes))
-    if usable < 3:
-        raise UserError(f"eigenfaces need three photos or more, and {usable} can be used")
-    analysis = IncrementalPCA(min(components, usable - 1))
-    for pixels in _batches(photos, boxes):
+    batches = _full(_batches(photos, boxes))
+    first = next(batches, np.empty((0, 0), np.float32))
+    if len(first) < 3:
+        raise UserError(f"eigenfaces need three photos or more, and {len(first)} can be used")
+    analysis = IncrementalPCA(min(components, len(first) - 1))
+    for pixels in chain([first], batches):
         analysis.partial_fit(pixels)
     count = len(analysis.components_)
     encoder = Encoder(EncoderConfig("eigenfaces", count + 1), PIXELS.height, PIXELS.width)
@@ -127,7 +129,7 @@ def fit_eigenfaces(
     coefficients = torch.cat([network.coefficients(pixels) for pixels in given])
     network.radius.fill_(RADIUS * max(float(coefficients.norm(dim=1).max()), 1e-6))
     if tolerance is None:
-        tolerance = _usual_tolerance(coefficients[:: -(-len(coefficients) // SAMPLE)])
+        tolerance = _usual_tolerance(coefficients)
     calibration = calibration_of(network, tolerance)
     label = f"principal components of {len(coefficients)} photos, tolerance {tolerance:.3g}"
     return Checkpoint(encoder, PIXELS, calibration, label)
@@ -154,11 +156,27 @@ def _batches(photos: Sequence[PhotoSource], boxes: Sequence[Box | None] | None) 
             yield flat.astype(np.float32) / np.float32(255)
 
 
+def _full(batches: Iterable[Values]) -> Iterator[Values]:
+    """The same pixels in batches of BATCH, but for the last: photos were left out of the given."""
+    waiting: list[Values] = []
+    for pixels in batches:
+        joined = np.concatenate([*waiting, pixels])
+        if len(joined) >= BATCH:
+            yield joined[:BATCH]
+        waiting = [joined[BATCH:] if len(joined) >= BATCH else joined]
+    if waiting and len(waiting[0]):
+        yield waiting[0]
+
+
 def _usual_tolerance(coefficients: Tensor) -> float:
-    """The quantile of the distances from each photo to the nearest that is not the same."""
+    """The quantile of the distances from a sample of photos to the nearest that is not the same."""
     exact = coefficients.double()
-    distances = torch.cdist(exact, exact, compute_mode="donot_use_mm_for_euclid_dist")
-    distances[distances < SAME * float(exact.norm(dim=1).max())] = torch.inf  # itself, and copies
-    nearest = distances.amin(dim=1)
+    same = SAME * float(exact.norm(dim=1).max())
+    parts = []
+    for some in exact[:: -(-len(exact) // SAMPLE)].split(BATCH):
+        distances = torch.cdist(some, exact, compute_mode="donot_use_mm_for_euclid_dist")
+        distances[distances < same] = torch.inf  # itself, and copies
+        parts.append(distances.amin(dim=1))
+    nearest = torch.cat(parts)
     known = nearest[nearest.isfinite()]
     return float(known.quantile(UNKNOWN_ACCEPTED)) if len(known) else 1.0

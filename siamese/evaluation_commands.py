@@ -5,6 +5,7 @@ Progress and warnings go to stderr.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -100,7 +101,7 @@ def adapt(
     people: Sequence[tuple[str, Box | None]],
     products: Sequence[ListedPhoto],
     max_broken: float = 0.01,
-) -> Checkpoint:
+) -> tuple[Checkpoint, int, int]:
     """A checkpoint fitted to a shop's photos, see `siamese.adaptation`.
 
     Args:
@@ -108,6 +109,9 @@ def adapt(
         people: Photos of people, and the part to look at.
         products: Product photos.
         max_broken: The share of photos of a kind that may be left out because they cannot be used.
+
+    Returns:
+        The checkpoint, and how many photos of people and of products it was fitted to.
 
     Raises:
         UserError: It is adapted already, nothing is known of its scores afterwards, there are too
@@ -128,11 +132,12 @@ def adapt(
     alone = _embedded(
         checkpoint, shown, [photo.box for photo in products], [False] * len(shown), max_broken
     )
-    return replace(
+    adapted = replace(
         checkpoint,
         adaptation=fit_adaptation(worn.embeddings, alone.embeddings),
         calibration=checkpoint.adapted_calibration,
     )
+    return adapted, len(worn.embeddings), len(alone.embeddings)
 
 
 def _embedded_split(
@@ -176,7 +181,10 @@ def _embedded_strangers(
     if not photos:
         return None
     paths, boxes = zip(*photos, strict=True)
-    return _embedded(checkpoint, paths, boxes, [True] * len(paths), max_broken).embeddings
+    embedded = _embedded(checkpoint, paths, boxes, [True] * len(paths), max_broken)
+    if not len(embedded.embeddings):
+        raise CatalogError(f"--strangers: none of {len(photos)} photos can be used")
+    return embedded.embeddings
 
 
 def distractors_of(
@@ -186,13 +194,15 @@ def distractors_of(
 
     Args:
         photos: Of any products.
-        sought: Paths of the photos that are evaluated; a product that has one is left out.
+        sought: Paths of the photos that are evaluated; a product that has one, by whatever link,
+            is left out.
         limit: At most so many products, in order of their ids.
 
     Raises:
         CatalogError: No product is left.
     """
-    asked = {photo.product_id for photo in photos if photo.path in sought}
+    places = {os.path.realpath(path) for path in sought}
+    asked = {photo.product_id for photo in photos if os.path.realpath(photo.path) in places}
     ids = sorted({photo.product_id for photo in photos} - asked)
     if not ids:
         raise CatalogError(
@@ -210,9 +220,11 @@ def _embedded_distractors(
 
     from siamese.retrieval import Distractors
 
+    if not photos:
+        return None
     products = embedded_products(checkpoint, photos, max_broken)
     if not products:
-        return None
+        raise CatalogError(f"--distractors: none of {len(photos)} photos can be used")
     counts = torch.tensor([len(product.paths) for product in products])
     return Distractors(
         torch.cat([torch.from_numpy(product.embeddings) for product in products]),

@@ -155,7 +155,9 @@ def _colour(number: int) -> str:
 
 def _with_legend(sheet: Image.Image) -> Image.Image:
     """The sheet with a line below that says how to read it."""
-    whole = Image.new("RGB", (sheet.width, sheet.height + LINE + GAP), PAPER)
+    long = sum(round(font().getlength(text)) for text in (BRIGHTER, NUMBERED))
+    width = max(sheet.width, 2 * MARGIN + SCALE[0] + long + 8 * GAP)
+    whole = Image.new("RGB", (width, sheet.height + LINE + GAP), PAPER)
     whole.paste(sheet)
     draw = ImageDraw.Draw(whole)
     x, middle = MARGIN, sheet.height - GAP + LINE // 2

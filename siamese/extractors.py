@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,6 +34,7 @@ from siamese.default_checkpoint import KEPT, SHIPPED
 from siamese.eigenfaces import RADIUS, fit_eigenfaces
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
+from siamese.files import replacing
 from siamese.histogram import HISTOGRAMS
 from siamese.pair_score import Calibration
 from siamese.photos import PhotoSource
@@ -124,16 +126,31 @@ def _parts(name: str) -> list[tuple[str, float]]:
 
     The path of a file may hold a `+` or a `*` of its own.
     """
-    if os.path.isfile(file_and_number(name)[0]):
-        return [(name, 1.0)]
+    pieces = name.split("+")
     parts = []
-    for part in name.split("+"):
-        number, times, encoder = part.partition("*")
-        try:
-            parts.append((encoder.strip(), float(number)) if times else (part.strip(), 1.0))
-        except ValueError:
-            parts.append((part.strip(), 1.0))
+    while pieces:
+        count = len(pieces)  # of the pieces that make one file's name, else one
+        while count > 1 and not _is_of_a_file(_weighed("+".join(pieces[:count]))[0]):
+            count -= 1
+        parts.append(_weighed("+".join(pieces[:count])))
+        pieces = pieces[count:]
     return parts
+
+
+def _weighed(text: str) -> tuple[str, float]:
+    """An encoder's name, and the number before it; 1 if there is none."""
+    number, times, encoder = text.partition("*")
+    if not times or _is_of_a_file(text.strip()):
+        return text.strip(), 1.0
+    try:
+        return encoder.strip(), float(number)
+    except ValueError:
+        return text.strip(), 1.0
+
+
+def _is_of_a_file(name: str) -> bool:
+    """Whether this is the path of a file, or NAME=FILE."""
+    return os.path.isfile(file_and_number(name)[0]) or os.path.isfile(name.partition("=")[2])
 
 
 def _warn_of_light_eigenfaces(parts: Sequence[tuple[str, float]]) -> None:
@@ -227,15 +244,22 @@ def check_place(uri: str) -> None:
         )
 
 
-def keep_encoder(uri: str, checkpoint: Checkpoint | None) -> None:
-    """Write a catalog's encoder beside its table, so that a search finds it; `None` removes it.
+@contextmanager
+def keeping_encoder(uri: str, checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Around the making of a catalog: its encoder comes to lie beside its table, `None` removes it.
+
+    It is on the disk before the catalog is made, and takes its name once that is done; if either
+    fails, the encoder that was there before stays.
 
     Raises:
         CatalogError: The catalog is not in a folder of this machine.
     """
-    folder = folder_of(uri)
-    if folder is not None and checkpoint is None:
-        (folder / KEPT).unlink(missing_ok=True)
-    elif checkpoint is not None:
-        check_place(uri)
-        checkpoint.save(Path(uri) / KEPT)
+    if checkpoint is None:
+        yield
+        if (folder := folder_of(uri)) is not None:
+            (folder / KEPT).unlink(missing_ok=True)
+        return
+    check_place(uri)
+    with replacing(Path(uri) / KEPT) as temporary:
+        checkpoint.save(temporary)
+        yield

@@ -115,7 +115,7 @@ class Finder:
         self.product_score = product_score
         self.rerank = rerank
         self.codes = codes
-        self._coded: tuple[int, Int8Codes | SignBits | None] = (-1, None)
+        self._coded: tuple[np.ndarray | None, Int8Codes | SignBits | None] = (None, None)
 
     @property
     def moves_queries(self) -> bool:
@@ -215,17 +215,17 @@ class Finder:
         else:
             gallery, product = snapshot.embeddings, snapshot.product
             photo = np.arange(len(product))
-        codes = self._codes(snapshot.version, gallery)
+        codes = self._codes(gallery)
         if chosen is not None:
             gallery, product, photo = gallery[chosen], product[chosen], photo[chosen]
             codes = codes and codes.of(chosen)
         return torch.from_numpy(gallery), product, photo, codes
 
-    def _codes(self, version: int, embeddings: np.ndarray) -> Int8Codes | SignBits | None:
+    def _codes(self, embeddings: np.ndarray) -> Int8Codes | SignBits | None:
         """Codes of all that can be ranked, made once per version of the catalog."""
         coded = self._coded
-        if coded[0] != version:
-            coded = self._coded = (version, codes_of(embeddings, self.codes))
+        if coded[0] is not embeddings:
+            coded = self._coded = (embeddings, codes_of(embeddings, self.codes))
         return coded[1]
 
     def _order(self, query: Tensor, candidates: Tensor) -> np.ndarray:

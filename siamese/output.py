@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from siamese.products import MARK, Attribute, plain, probability_of, whole_or_fraction
+from siamese.products import MARK, PRODUCT, Attribute, plain, probability_of, whole_or_fraction
 from siamese.recommend.voting import Vote, vote
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from siamese.finder import Ranking
 
 SHOWN_ATTRIBUTES = 4
-WIDEST = 24  # characters of an id or value in a table for people
+WIDEST = 24  # characters of a value in a table for people
 
 
 def rankings_as_json(
@@ -58,14 +58,14 @@ def rankings_as_text(
         yield _heading(ranking, threshold)
         votes = [vote(ranking.matches, column) for column in columns]
         yield from (str(each) for each in votes)
-        width = max(len("product"), *(len(clipped(match.product_id)) for match in ranking.matches))
+        width = max(len("product"), *(len(match.product_id) for match in ranking.matches))
         score = "  score" if scores else ""
         yield f"{'rank':>6}  {'product':<{width}}  probability  cosine{score}  attributes"
         for rank, match in enumerate(ranking.matches, 1):
             score = f"  {match.score:>5.3f}" if scores else ""
             likely = "unknown" if threshold is None else f"{match.probability:.3f}"
             line = (
-                f"{rank:>6}  {clipped(match.product_id):<{width}}  {likely:>11}  "
+                f"{rank:>6}  {match.product_id:<{width}}  {likely:>11}  "
                 f"{match.cosine:>6.3f}{score}  {few_attributes(match.attributes)}"
             )
             wrong = not_predicted(votes, rank - 1)
@@ -116,14 +116,18 @@ def products_as_text(products: pd.DataFrame) -> str:
     known = products.astype(object).where(products.notna(), "")
     known["path"] = [p if len(p) <= WIDEST else f"…{p[1 - WIDEST :]}" for p in known["path"]]
     cells = [[str(name) for name in known], *([str(v) for v in row] for row in known.to_numpy())]
-    columns = [[clipped(cell) for cell in column] for column in zip(*cells, strict=True)]
+    columns = [
+        [cell if column[0] == PRODUCT else clipped(cell) for cell in column]
+        for column in zip(*cells, strict=True)
+    ]
     widths = [max(map(len, column)) for column in columns]
     lines = ("  ".join(map(str.ljust, row, widths)) for row in zip(*columns, strict=True))
     return "\n".join(line.rstrip() for line in lines)
 
 
 def clipped(text: str) -> str:
-    """At most `WIDEST` characters; of a longer text the beginning."""
+    """One line of at most `WIDEST` characters; of a longer text the beginning."""
+    text = " ".join(text.split())
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
 
 

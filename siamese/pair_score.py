@@ -149,6 +149,8 @@ class Calibration:
 def fit_calibration(cosine: Tensor, same: Tensor, raw: Calibration | None = None) -> Calibration:
     """Platt scaling (Platt 1999) and the threshold of the best accuracy, both on balanced pairs.
 
+    Where cosines of the same product are no higher than others, every pair's odds are even.
+
     Args:
         cosine: float (P,), cosines of validation pairs.
         same: bool (P,), whether each is of one product. Both kinds are weighted to one half.
@@ -164,7 +166,9 @@ def fit_calibration(cosine: Tensor, same: Tensor, raw: Calibration | None = None
     if raw is None:
         model = LogisticRegression(class_weight="balanced", C=1e4, max_iter=1000)
         model.fit(cosine.double().numpy()[:, None], same.numpy())
-        raw = Calibration(float(model.coef_[0, 0]), float(model.intercept_[0]))
+        informed = model.coef_[0, 0] > 0  # else the likest product would be the least probable
+        line = (float(model.coef_[0, 0]), float(model.intercept_[0])) if informed else (0.0, 0.0)
+        raw = Calibration(*line)
     probability = raw.probability(cosine.double())
     return replace(raw, threshold=best_threshold(probability, same))
 

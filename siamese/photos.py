@@ -7,6 +7,7 @@ Only Pillow and the standard library are imported, so that a search starts quick
 import math
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -17,9 +18,10 @@ from PIL import Image
 
 from siamese.errors import UserError
 
-# A header may promise more pixels than the memory can hold. Pillow itself warns above 89 million;
-# where warnings are turned into errors, that is the limit.
+# A header may promise more pixels than the memory can hold. Pillow itself warns above 89 million,
+# which is left out here; where warnings are turned into errors, that is the limit.
 PIXEL_LIMIT = 100_000_000
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
 SMALLEST_SIDE = 8  # pixels; nothing can be recognised below this
 # Formats of photos. Pillow reads many more, some through other programs (EPS runs Ghostscript):
 # a service must not open those for strangers.

@@ -18,6 +18,7 @@ from siamese.preprocessing import Box
 from siamese.recommend.voting import vote
 from siamese.sheet import SheetMatch, SheetRow, ranking_sheet
 
+SIDES = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # pixels that the formats allow
 QUERIES = 50  # rows of a picture
 EXPLAINED = 3  # products per query
 OTHER_PHOTO = 0.01  # difference of cosines from which the photo cannot be the one in the catalog
@@ -119,6 +120,12 @@ def save_picture(path: str, picture: Image.Image) -> None:
     Raises:
         CatalogError: It cannot be written.
     """
+    most = SIDES.get(Path(path).suffix.lower())
+    if most is not None and max(picture.size) > most:
+        raise CatalogError(
+            f"{path}: a picture of {picture.width} x {picture.height} pixels is too large for "
+            "this format; name a .png, or ask for less"
+        )
     try:
         with replacing(path) as temporary:
             picture.save(temporary)

@@ -5,12 +5,14 @@ Drawn with Pillow alone, so that a search and a training log can both afford it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
+from siamese.errors import UserError
 from siamese.photos import PhotoError, PhotoSource, open_photo
 
 Size = tuple[int, int]  # width and height in pixels
@@ -20,6 +22,7 @@ GAP, MARGIN = 14, 28  # pixels between cells, and around the sheet
 LINE, TEXT = 19, 14  # height of a caption's line, and of its letters
 FRAME = 4
 COLUMNS = 10
+HIGHEST = 65_500  # pixels; more than a JPEG holds, and hundreds of MiB in memory
 PAPER, PANEL, INK, FAINT = "#ffffff", "#f3f3f1", "#22252a", "#6d737b"
 RIGHT, RULE = "#1f9d55", "#dfe2e5"
 
@@ -60,6 +63,9 @@ def ranking_sheet(
 
     Returns:
         RGB picture.
+
+    Raises:
+        UserError: It would be higher than pictures can be.
     """
     if not rows:
         raise ValueError("a sheet needs at least one row")
@@ -68,6 +74,10 @@ def ranking_sheet(
     heights = [_row_height(row, across, photo) for row in rows]
     width = 2 * MARGIN + query_size(photo)[0] + 2 * GAP + across * (photo[0] + GAP)
     height = 2 * MARGIN + sum(heights) + (len(rows) - 1) * 2 * GAP
+    if height > HIGHEST:
+        raise UserError(
+            f"the picture would be {height} pixels high; ask for fewer photos or with a lower --top"
+        )
     sheet = Image.new("RGB", (width, height), PAPER)
     top = MARGIN
     for number, (row, row_height) in enumerate(zip(rows, heights, strict=True)):
@@ -118,12 +128,11 @@ def _draw_cell(
 def shortened(text: str, width: int) -> str:
     """The text, or as much of its beginning as fits into `width` pixels with an ellipsis."""
     letters = font()
-    if letters.getlength(text) <= width:
+    if len(text) <= width and letters.getlength(text) <= width:
         return text
-    kept = len(text)
-    while kept and letters.getlength(text[:kept] + "…") > width:
-        kept -= 1
-    return text[:kept].rstrip() + "…"
+    lengths = range(min(len(text), width) + 1)  # no letter is narrower than a pixel
+    fits = bisect_left(lengths, True, key=lambda n: letters.getlength(text[:n] + "…") > width)
+    return text[: max(fits - 1, 0)].rstrip() + "…"
 
 
 def _opened(photo: PhotoSource | Image.Image, size: Size) -> Image.Image | None:

@@ -35,6 +35,7 @@ CLOCK_SLACK = 0.05  # seconds that a file's time may be behind the clock
 ATTEMPTS = 20  # at a commit, when writers on other machines come in between
 KEPT = timedelta(hours=1)  # old versions, for readers that are in the middle of one
 Result = TypeVar("Result")
+Stamp = tuple[int, ...]
 
 
 def folder_of(uri: str) -> Path | None:
@@ -74,6 +75,18 @@ def _lancedb() -> ModuleType:
     finally:
         if ours is not None:
             sys.modules["datasets"] = ours
+
+
+def stamp(*paths: str | Path) -> Stamp:
+    """Changes when a file is replaced, or anything that lies in a folder; () if one is missing."""
+    values: list[int] = []
+    for path in paths:
+        try:
+            found = os.stat(path)
+        except OSError:
+            return ()
+        values += [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    return tuple(values)
 
 
 def tables_of(uri: str, database: Any) -> list[str]:

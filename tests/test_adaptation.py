@@ -174,7 +174,7 @@ def test_the_command_adapts_and_search_and_server_use_it(
     ready: Path, shop: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = adapted_by_command(ready)
-    assert "adapted to 24 people and 24 products" in capsys.readouterr().out
+    assert "adapted to 24 photos of people and 24 product photos" in capsys.readouterr().out
     given = load_checkpoint(ready / "ready.safetensors")
     people, products = (
         given.embed(sorted((ready / place).glob("*.png")), people=place == "people")
@@ -223,7 +223,7 @@ def test_of_tables_one_split_may_be_taken(ready: Path, capsys: pytest.CaptureFix
     places = [f"--people={table}", f"--products={table}", "--split", "train"]
     out = ["--out", str(ready / "ours.safetensors")]
     assert infer.main([*words(ready)[:3], *places, *out]) == 0
-    assert "adapted to 22 people and 22 products" in capsys.readouterr().out
+    assert "adapted to 22 photos of people and 22 product photos" in capsys.readouterr().out
     assert infer.main([*words(ready)[:3], *places[:2], "--split", "validation", *out]) == 1
     assert "no row of split 'validation'" in capsys.readouterr().err
 

@@ -1,5 +1,6 @@
 """A catalog keeps what was written, whole, for all its readers, and says clearly what it cannot."""
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from helpers_catalog import (
 import siamese.catalog
 import siamese.storage
 from siamese.catalog import Catalog, CatalogError, Product
+from siamese.products import StorageError
 from siamese.storage import data_files
 
 
@@ -123,6 +125,12 @@ def test_filters_understand_quotes_kinds_and_spaces(tmp_path: Path) -> None:
         ("price = = 3", "sql parser error"),
         ("price", "does not return a boolean"),
         ("price < 'x'", "could not convert"),
+        # LanceDB would take what it understands, and drop the rest without a word.
+        ("price >= 1 c = 'y'", "Expected: \\)"),
+        ("price >= 1, c = 'y'", "not supported"),
+        ("price >= 1 LIMIT 0", "Expected"),
+        ("price >= 1 AS x", "Expected"),
+        ("arrow_cast(price, 'Foo') = 1", "Foo"),
         ("nonsense(price)", "Invalid function"),
         ("price < 3; DROP TABLE photos", "semicolon"),
         ("c = 'open", "Unterminated string"),
@@ -137,6 +145,26 @@ def test_a_wrong_filter_is_one_clear_line(tmp_path: Path, where: str, message: s
         assert "\n" not in str(raised.value)
         assert ".rs:" not in str(raised.value)
         assert repr(where) in str(raised.value)
+
+
+def test_a_catalog_made_anew_in_the_folder_is_taken_up(tmp_path: Path) -> None:
+    """Its version may be the same."""
+    catalog = new_catalog(tmp_path / "c", product("a", price=1))
+    assert catalog.snapshot().product_ids == ["a"]
+    shutil.rmtree(tmp_path / "c")
+    new_catalog(tmp_path / "c", product("b", seed=1, price=1))
+    assert catalog.snapshot().product_ids == ["b"]
+    assert catalog.snapshot().select("price = 1").tolist() == [0]
+
+
+def test_a_catalog_whose_files_are_gone_is_named_with_the_remedy(tmp_path: Path) -> None:
+    catalog = new_catalog(tmp_path / "c", product("a", price=1))
+    shutil.rmtree(tmp_path / "c" / "photos.lance" / "data")
+    for where in (None, "price = 1"):
+        with pytest.raises(StorageError) as caught:
+            catalog.products(where)
+        assert str(caught.value).startswith(f"{tmp_path}/c: the catalog cannot be read")
+        assert str(caught.value).endswith("index the photos again")
 
 
 def test_a_snapshot_stays_as_it_was_and_the_next_one_is_new(tmp_path: Path) -> None:

@@ -141,3 +141,26 @@ def test_the_sheet_has_a_cell_for_each_and_other_encoders_have_none(fitted: Chec
     assert sheet.width > sheet.height > 200  # 13 cells in two lines
     small = Encoder(EncoderConfig(embedding_size=4, widths=(4,), depth=1), 32, 32)
     assert component_sheet(small) is None
+
+
+def test_of_many_photos_the_usual_tolerance_is_of_neighbours_among_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a sample's photos the nearest in the sample would be much farther."""
+    monkeypatch.setattr(eigenfaces, "SAMPLE", 40)
+    coefficients = torch.randn(900, 3, generator=torch.Generator().manual_seed(0))
+    distances = torch.cdist(coefficients, coefficients).fill_diagonal_(torch.inf)
+    taken = distances.amin(dim=1) <= eigenfaces._usual_tolerance(coefficients)
+    assert 0.01 < taken.float().mean() < 0.15
+
+
+def test_broken_photos_at_the_beginning_decide_nothing(
+    photos: list[str], fitted: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first batch has as many photos as any."""
+    monkeypatch.setattr(eigenfaces, "BATCH", 40)
+    broken = str(tmp_path / "broken.jpg")
+    Path(broken).write_bytes(b"no photo")
+    found = fit_eigenfaces([broken] * 38 + photos[:3] + [broken] * 40 + photos[3:], components=12)
+    assert found.trained_on.startswith("principal components of 40 photos")
+    torch.testing.assert_close(network_of(found).components, network_of(fitted).components)

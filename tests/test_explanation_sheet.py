@@ -20,9 +20,10 @@ from siamese.explanation_sheet import (
     lit,
     overlaid,
 )
-from siamese.sheet import query_size
+from siamese.sheet import MARGIN, query_size
 
 COLD = np.zeros((4, 3), np.float32)
+NOTHING = Explanation(Overlay(COLD, COLD, ()), (), (), True)
 
 
 def saved(path: Path, photo: Image.Image) -> Path:
@@ -139,3 +140,10 @@ def test_a_product_whose_photo_is_gone_leaves_a_grey_panel(tmp_path: Path) -> No
 def test_probabilities_have_words() -> None:
     words = [in_words(p) for p in (1.0, 0.8, 0.79, 0.2, 0.19, 0.0)]
     assert words == ["very likely this one"] * 2 + ["maybe"] * 2 + ["unlikely"] * 2
+
+
+def test_one_product_leaves_room_for_the_whole_legend(tmp_path: Path) -> None:
+    product = saved(tmp_path / "product.png", plain("blue", (96, 128)))
+    sheet = np.asarray(explanation_sheet([ExplainedRow(product, (), [], [], NOTHING)]), int)
+    last = (sheet[-30:] != sheet[-1, -1]).any(axis=(0, 2)).nonzero()[0].max()
+    assert sheet.shape[1] - last >= MARGIN

@@ -14,12 +14,12 @@ from helpers_catalog import draw_photo, save_checkpoint
 from torch.nn import functional
 
 from siamese import extractors
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.commands import index
 from siamese.default_checkpoint import KEPT, kept_encoder
 from siamese.encoder import Encoder
 from siamese.errors import UserError
-from siamese.extractors import PUBLISHED, Sample, extractor, keep_encoder
+from siamese.extractors import PUBLISHED, Sample, _parts, extractor, keeping_encoder
 from siamese.listing import ListedPhoto
 from siamese.preprocessing import Preprocessing
 from siamese.pretrained import _check_name, _link
@@ -293,13 +293,43 @@ def test_a_checkpoint_may_be_named_by_what_it_is(tmp_path: Path) -> None:
 def test_a_catalog_keeps_its_encoder_until_another_makes_it(tmp_path: Path) -> None:
     checkpoint = extractor("colour_histogram")
     assert kept_encoder(str(tmp_path)) is None
-    keep_encoder(str(tmp_path), checkpoint)
+    with keeping_encoder(str(tmp_path), checkpoint):
+        assert kept_encoder(str(tmp_path)) is None
     assert kept_encoder(str(tmp_path)) == str(tmp_path / KEPT)
     assert load_checkpoint(tmp_path / KEPT).fingerprint == checkpoint.fingerprint
-    keep_encoder(str(tmp_path), None)
+    with keeping_encoder(str(tmp_path), None):
+        pass
     assert kept_encoder(str(tmp_path)) is None
-    with pytest.raises(CatalogError, match="this is none; make the catalog in a folder"):
-        keep_encoder("s3://bucket/catalog", checkpoint)
+    refused = pytest.raises(CatalogError, match="this is none; make the catalog in a folder")
+    with refused, keeping_encoder("s3://bucket/catalog", checkpoint):
+        raise AssertionError
+
+
+def test_an_encoder_that_cannot_be_kept_costs_no_catalog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full: nothing of the catalog may be touched; nor if the catalog fails."""
+    checkpoint, before = extractor("colour_histogram"), extractor("lab_histogram")
+    with keeping_encoder(str(tmp_path), before):
+        pass
+    full = pytest.raises(CatalogError)
+    with full, keeping_encoder(str(tmp_path), checkpoint):
+        raise CatalogError("the catalog could not be written")
+    monkeypatch.setattr(Checkpoint, "save", lambda self, path: path.open("x"))
+    with pytest.raises(FileExistsError), keeping_encoder(str(tmp_path), checkpoint):
+        raise AssertionError("the catalog was begun")
+    assert load_checkpoint(tmp_path / KEPT).fingerprint == before.fingerprint
+    assert [file.name for file in tmp_path.iterdir()] == [KEPT]
+
+
+@pytest.mark.parametrize("name", ["{0}", "2*{0}", "siamese={0}", "lab_histogram + {0}"])
+def test_the_path_of_a_file_may_hold_a_plus_and_a_star(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a+b*2.safetensors"
+    save_checkpoint(path)
+    pieces = _parts(name.format(path))
+    assert pieces[-1][0].endswith(str(path))
+    assert pieces[-1][1] == (2.0 if name.startswith("2*") else 1.0)
+    assert len(pieces) == (2 if "lab" in name else 1)
 
 
 def test_where_no_encoder_can_be_kept_nothing_is_embedded_or_overwritten(

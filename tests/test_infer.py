@@ -1,13 +1,18 @@
 """infer.py end to end: catalogs are made and changed, and photos searched."""
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers_catalog import draw_photo
-from helpers_infer import STEMS, Run
+from helpers_catalog import ROOT, draw_photo, environment
+from helpers_infer import STEMS, Run, common
 from PIL import Image
+
+from siamese.catalog import Catalog
 
 
 def product_ids(run: Run, *words: str) -> list[str]:
@@ -71,6 +76,12 @@ def test_products_are_added_updated_and_removed_one_by_one(
     front, back = (draw_photo(tmp_path / f"{s}.png", 5, 9) for s in ("front", "back"))
     codes = ["sku=0042", "code=12E4", "shelf=12_34"]
     assert run("add", "new", front, back, "--set", "price=4", *codes, "sale=true").code == 0
+    long = "SUMMER2024_WOMEN_TOPS_LINEN_0042"
+    assert run("add", long, back, "--set", "articleType=one\nline").code == 0
+    for words in (["list"], ["search", back]):
+        (line,) = [line for line in run(*words).out.splitlines() if long in line]
+        assert "one line" in line
+    assert run("remove", long).code == 0
     (added,) = run("list", "--where", "sale", "--json").json
     assert (added["code"], added["shelf"]) == ("12E4", "12_34")
     assert added["product_id"] == "new"
@@ -212,3 +223,26 @@ def test_a_sheet_is_drawn_for_all_queries(run: Run, shop: Path, tmp_path: Path) 
     assert run("search", shop / "photos", "--top", "3", "--sheet", drawn).code == 0
     with Image.open(drawn) as sheet:
         assert sheet.height > 8 * 200
+
+
+def test_json_is_utf_8_whatever_the_locale_says(shop: Path, tmp_path: Path) -> None:
+    shutil.copytree(shop, tmp_path / "shop")
+    Catalog.open(tmp_path / "shop" / "catalog").set_attributes(["003"], {"name": "Blüse 😀"})
+    done = subprocess.run(
+        [sys.executable, "infer.py", "list", "--json", *common(tmp_path / "shop")],
+        cwd=ROOT,
+        env=environment() | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)[3]["name"] == "Blüse 😀"
+
+
+def test_the_answers_come_before_a_picture_that_cannot_be_written(run: Run, shop: Path) -> None:
+    photo = shop / "photos" / "003.png"
+    found = run("search", photo).out
+    for option in ("--sheet", "--explain"):
+        done = run("search", photo, option, "/proc/found.png")
+        assert (done.code, done.out) == (1, found)
+        assert done.err.startswith("infer.py: /proc/found.png: the picture cannot be written")
+        assert done.err.count("\n") == 1

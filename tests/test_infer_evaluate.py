@@ -42,6 +42,10 @@ def test_distractors_may_be_a_manifest_and_are_never_what_is_asked_for(
     rows = [f"{shop}/photos/{stem}.png,of one,product,train" for stem in STEMS[5:]]
     crowd.write_text("\n".join(["path,product_id,role,split", *rows]))
     worn = worn_manifest(tmp_path, shop, STEMS[:3])
+    links = tmp_path / "links"
+    links.symlink_to(shop / "photos")
+    linked = [f"{links}/{stem}.png,another {stem},product,train" for stem in STEMS[:3]]
+    crowd.write_text("\n".join([crowd.read_text(), *linked]))
     text = run("evaluate", worn, "--distractors", crowd).out
     assert "3 + 1 distractors" in text
     refused = run("evaluate", worn, "--distractors", worn)
@@ -67,6 +71,14 @@ def test_strangers_may_ask_a_catalog(run: Run, shop: Path, tmp_path: Path, bad_p
     table.write_text("path,role\nnone.png,product")
     assert "no row of role person" in run("evaluate", worn, "--strangers", table).err
     shutil.copy(bad_photo, strangers)
+    nobody = tmp_path / "nobody"
+    nobody.mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        shutil.copy(bad_photo, nobody / name)
+    for option in ("--strangers", "--distractors"):
+        refused = run("evaluate", worn, option, nobody, "--max-broken", "1")
+        assert refused.code == 1
+        assert refused.err.splitlines()[-1] == f"infer.py: {option}: none of 2 photos can be used"
     refused = run("evaluate", worn, "--strangers", strangers)
     assert refused.code == 1
     assert refused.err.count("\n") == 1

@@ -216,3 +216,11 @@ def test_a_threshold_between_neighbouring_floats_parts_them() -> None:
 def test_pairs_of_one_kind_cannot_be_calibrated(kind: bool) -> None:
     with pytest.raises(UserError, match="pairs of both kinds"):
         fit_calibration(torch.rand(5), torch.full((5,), kind))
+
+
+def test_where_pairs_of_one_product_are_less_alike_the_odds_stay_even() -> None:
+    """Else the first product of a ranking would be the least probable."""
+    cosine = torch.linspace(-1, 1, 40)
+    fitted = fit_calibration(cosine, cosine < 0)
+    assert (fitted.scale, fitted.bias) == (0.0, 0.0)
+    assert fitted.among(torch.tensor([[0.9, 0.1]]))[0].tolist() == pytest.approx([0.25, 0.25, 0.5])

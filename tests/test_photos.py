@@ -328,7 +328,6 @@ def test_damage_at_every_place_never_escapes_as_another_error() -> None:
             open_photo(bytes(damaged))
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_file_that_promises_too_many_pixels_is_refused_before_decoding() -> None:
     for sides in ((12_000, 12_000), (60_000, 60_000)):  # below and above Pillow's own limit
         message = message_of(big_png_header(*sides), name="bomb.png")
@@ -349,6 +348,18 @@ def test_the_refusal_of_too_many_pixels_depends_on_no_warning_filter() -> None:
             [sys.executable, "-c", code], input=bomb, capture_output=True, cwd=ROOT, check=True
         )
         assert done.stdout.strip() == b"refused"
+
+
+def test_of_large_photos_that_are_allowed_nobody_is_warned() -> None:
+    code = "import sys; from siamese.photos import photo_size; photo_size(sys.stdin.buffer.read())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=big_png_header(9_900, 9_900),
+        capture_output=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert done.stderr == b""
 
 
 def test_the_limit_of_pixels_can_be_lowered() -> None:
@@ -374,7 +385,6 @@ def test_formats_that_are_no_photos_are_not_opened() -> None:
     assert "is a file of type EPS" in message_of(postscript)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_the_header_check_finds_the_same_faults_but_for_damage_behind_it(tmp_path: Path) -> None:
     for bad in (b"", b"no photo", big_png_header(12_000, 12_000)):
         with pytest.raises(PhotoError):

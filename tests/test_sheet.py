@@ -1,13 +1,17 @@
 """A contact sheet shows every photo in its place, legibly, and marks the right product."""
 
 import io
+import time
 from pathlib import Path
 
 import pytest
 from helpers_catalog import draw_photo
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
 from siamese.catalog import CatalogError
+from siamese.errors import UserError
 from siamese.photos import PhotoSource
 from siamese.pictures import save_picture
 from siamese.sheet import (
@@ -16,6 +20,7 @@ from siamese.sheet import (
     RIGHT,
     SheetMatch,
     SheetRow,
+    font,
     ranking_sheet,
     shortened,
 )
@@ -109,7 +114,31 @@ def test_long_texts_end_in_an_ellipsis_and_short_ones_stay() -> None:
     assert shortened("anything", 0) == "…"
 
 
-def test_a_picture_too_large_for_its_format_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match=r"big\.webp: the picture cannot be written"):
-        save_picture(str(tmp_path / "big.webp"), plain_photo(RED, (10, 17_000)))
+@pytest.mark.parametrize("suffix", [".webp", ".jpg"])
+def test_a_picture_beyond_its_format_names_one_that_takes_it(suffix: str, tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"too large for this format; name a \.png"):
+        save_picture(str(tmp_path / f"found{suffix}"), Image.new("L", (1, 65501)))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sheet_that_no_memory_would_hold_is_refused() -> None:
+    rows = [SheetRow(plain_photo(RED), (), [SheetMatch(plain_photo(BLUE), ())] * 1000)] * 50
+    with pytest.raises(UserError, match="pixels high; ask for fewer photos or with a lower --top"):
+        ranking_sheet(rows)
+
+
+@given(text=st.text(st.characters(codec="latin-1", exclude_categories=["C"]), max_size=80))
+def test_a_shortened_text_is_the_longest_beginning_that_fits(text: str) -> None:
+    """Letter by letter from the end."""
+    shown, letters = shortened(text, 100), font()
+    kept = len(text)
+    while kept and letters.getlength(text[:kept] + "…") > 100:
+        kept -= 1
+    whole = letters.getlength(text) <= 100
+    assert shown == (text if whole else text[:kept].rstrip() + "…")
+
+
+def test_very_long_texts_are_shortened_at_once() -> None:
+    started = time.perf_counter()
+    shortened("x" * 10**6, 200)
+    assert time.perf_counter() - started < 5

@@ -7,7 +7,6 @@ changes a request half-way. A thread looks for newer ones; no request waits for 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,19 +14,18 @@ from functools import cached_property
 
 import numpy as np
 
-from siamese.catalog import TABLE, Catalog, CatalogError
+from siamese.catalog import Catalog, CatalogError
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.errors import UserError
 from siamese.finder import Finder
 from siamese.serving.columns import Columns
 from siamese.serving.settings import Settings
 from siamese.snapshot import Snapshot
-from siamese.storage import LANCE_ERRORS, folder_of
+from siamese.storage import LANCE_ERRORS, Stamp, stamp
 
 LOOK = 0.4  # seconds between two looks for something newer
 LOOK_AGAIN = 2.0  # after something that could not be used
 log = logging.getLogger(__name__)
-Stamp = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Shop:
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
         self.trouble: str | None = None  # why something newer is not served
-        checkpoint_stamp = _stamp(settings.checkpoint)
+        checkpoint_stamp = stamp(settings.checkpoint)
         checkpoint = load_checkpoint(settings.checkpoint, settings.device)
         if settings.admin_token is not None:
             _make_if_missing(settings.catalog, checkpoint)
@@ -108,31 +106,24 @@ class Shop:
         """
         with self._guard:  # whoever waited here finds the work done
             now = self.goods
-            checkpoint, stamp = now.checkpoint, now.stamp[0]
-            newest = _stamp(self._settings.checkpoint)
-            if newest != stamp:
+            checkpoint, before = now.checkpoint, now.stamp[0]
+            newest = stamp(self._settings.checkpoint)
+            if newest != before:
                 checkpoint = load_checkpoint(self._settings.checkpoint, self._settings.device)
-            unchanged = newest == stamp and _stamp(*self._place()) == now.stamp[1]
-            if not unchanged or now.catalog.version != now.snapshot.version:
+            if newest != before or now.catalog.stamp() != now.stamp[1]:
                 self.goods = self._opened(checkpoint, newest)
                 self._changed(self.goods)
                 _tell(self.goods)
             self.trouble = None
             return self.goods
 
-    def _opened(self, checkpoint: Checkpoint, stamp: Stamp) -> Goods:
+    def _opened(self, checkpoint: Checkpoint, checkpoint_stamp: Stamp) -> Goods:
         """Goods of the newest version."""
-        place = _stamp(*self._place())
-        finder = Finder(
-            checkpoint, Catalog.open(self._settings.catalog), codes=self._settings.codes
-        )
-        snapshot = finder.catalog.snapshot()
-        return Goods(finder, snapshot, Columns(snapshot), (stamp, place))
-
-    def _place(self) -> tuple[str, ...]:
-        """Folder of the catalog's versions; none on object storage, where numbers alone tell."""
-        folder = folder_of(self._settings.catalog)
-        return () if folder is None else (str(folder / f"{TABLE}.lance" / "_versions"),)
+        catalog = Catalog.open(self._settings.catalog)
+        now = catalog.stamp()
+        finder = Finder(checkpoint, catalog, codes=self._settings.codes)
+        snapshot = catalog.snapshot()
+        return Goods(finder, snapshot, Columns(snapshot), (checkpoint_stamp, now))
 
     def _watch(self) -> None:
         """The thread: what cannot be taken up is told once, and tried again."""
@@ -154,18 +145,6 @@ def _make_if_missing(uri: str, checkpoint: Checkpoint) -> None:
     except CatalogError:
         if not Catalog.exists(uri):  # otherwise another server was faster
             raise
-
-
-def _stamp(*paths: str) -> Stamp:
-    """Changes when a file is replaced, or anything that lies in a folder."""
-    values: list[int] = []
-    for path in paths:
-        try:
-            found = os.stat(path)
-        except OSError:
-            return ()
-        values += [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-    return tuple(values)
 
 
 def _tell(goods: Goods) -> None:
