@@ -78,6 +78,7 @@ def add(arguments: Namespace) -> None:
     """Add products, or put them in place of those with their ids."""
     from siamese.commands import embedded_products, parse_attributes
     from siamese.listing import ListedPhoto
+    from siamese.storage import check_writer
 
     catalog = catalog_of(arguments)
     attributes = parse_attributes(arguments.settings, catalog)
@@ -96,8 +97,11 @@ def add(arguments: Namespace) -> None:
 
         text = [name for name, kind in catalog.attribute_types.items() if kind == "string"]
         photos = manifest_photos(arguments.manifest, text)
-    limit = 0.0 if arguments.manifest is None else arguments.max_broken
-    products = embedded_products(checkpoint, photos, limit)
+    check_writer(arguments.catalog)
+    if arguments.command == "add":
+        catalog.check_new(list({photo.product_id for photo in photos}))
+    types = catalog.attribute_types
+    products = embedded_products(checkpoint, photos, arguments.max_broken, types)
     (catalog.add if arguments.command == "add" else catalog.update)(products)
     print(f"{arguments.catalog}: {len(products)} written, {catalog.count()} products")
 

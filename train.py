@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import wandb
 from jsonargparse import Namespace
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
@@ -72,7 +73,11 @@ def train(arguments: list[str]) -> None:
         trainer.fit(module, data, ckpt_path=resume_from(cli.config["ckpt_path"], folder))
     except SystemExit:  # Lightning's answer to Control-C
         if trainer.interrupted and trainer.is_global_zero:
-            print("\ninterrupted; --ckpt_path last goes on after the last epoch", file=sys.stderr)
+            print(f"\ninterrupted; {remedy_of(cli)}", file=sys.stderr)
+        raise
+    except ValueError as error:
+        if "val_check_interval" in str(error):
+            raise UserError(f"--trainer: {error}") from error
         raise
     if not trainer.is_global_zero:
         return
@@ -103,6 +108,15 @@ def train(arguments: list[str]) -> None:
         raise UserError(f"{', '.join(failed)}: failed, see above; mend it or leave it out")
 
 
+def remedy_of(cli: TrainingCLI) -> str:
+    """How an interrupted run can go on: what another run left in its folder is not its own."""
+    if cli.watchers.last.best_model_path:
+        return "--ckpt_path last goes on after the last epoch"
+    if choice := cli.config["ckpt_path"]:
+        return f"--ckpt_path {choice} goes on where it began"
+    return "its first epoch did not end, so there is nothing to go on from"
+
+
 def resume_from(choice: str | None, folder: Path) -> Path | None:
     """The file that `--ckpt_path` means, if it is a training checkpoint."""
     if not choice:
@@ -111,8 +125,10 @@ def resume_from(choice: str | None, folder: Path) -> Path | None:
     if not path.is_file():
         raise UserError(f"{path}: no training checkpoint to go on from; leave out --ckpt_path")
     try:
-        torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        for part in ("state_dict", "optimizer_states", "callbacks", "pytorch-lightning_version"):
+            found[part]
+    except (pickle.UnpicklingError, RuntimeError, OSError, LookupError, TypeError) as error:
         raise UserError(f"{path}: no training checkpoint, or damaged; give a last.ckpt") from error
     return path
 
@@ -155,6 +171,7 @@ def run_rival(config: Path, own: Namespace, folder: Path) -> Run | None:
         "--data.cache": data["cache"],
         "--data.broken_limit": data["broken_limit"],
         "--wandb": own["wandb"],
+        "--seed_everything": own["seed_everything"],
         "--rivals": "[]",
     }
     words = [str(word) for pair in settings.items() for word in pair]
@@ -174,6 +191,11 @@ def main(arguments: list[str]) -> int:
         train(arguments)
     except (UserError, MisconfigurationException) as error:
         print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    except wandb.Error as error:
+        reason = " ".join(str(error).split())
+        remedy = "WANDB_MODE=offline keeps the log here, --wandb false leaves it out"
+        print(f"train.py: Weights & Biases: {reason}; {remedy}", file=sys.stderr)
         return 1
     except OSError as error:  # a full disk, mostly, of which writers seldom say the file
         remedy = "free space, or write elsewhere by --trainer.default_root_dir and --data.cache"

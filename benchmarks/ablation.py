@@ -58,12 +58,14 @@ def main() -> None:
 
 def validation_of(line: str, seed: int, folder: Path) -> tuple[float, float]:
     """Top-1 and mean reciprocal rank after the last epoch of one run."""
-    place = folder / f"{line.replace(' ', '-')}-{seed}"
+    place = folder.resolve() / f"{line.replace(' ', '-')}-{seed}"
     if not (place / "report.json").exists():
         words = f"{COMMON} {LINES[line]} --seed_everything {seed}".split()
         command = [sys.executable, "train.py", *words, "--trainer.default_root_dir", str(place)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr)
+        if done.returncode:
+            raise UserError(f"{place}: the training failed, see above")
     last = read_run(place / "report.json").history[-1]
     return last["validation/top_1"], last[TARGET]
 

@@ -16,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 
 from datasets.manifest import read_manifest
+from siamese.boxes import boxes_of
 from siamese.checkpoint import load_checkpoint
+from siamese.commands import embed_with_bar
 from siamese.errors import UserError
 from siamese.evaluation import PAIRS_PER_PRODUCT, codes
 from siamese.verification import draw_pairs, verify
@@ -27,7 +29,11 @@ def probabilities(run: Path) -> tuple[np.ndarray, np.ndarray]:
     manifest = read_manifest(run / "manifest.csv")
     frame = manifest[manifest["split"] == "test"].reset_index(drop=True)
     checkpoint = load_checkpoint(run / "model.safetensors")
-    embedding = checkpoint.embed(frame["path"].tolist())
+    people = (frame["role"] == "person").tolist()
+    found = embed_with_bar(checkpoint, frame["path"].tolist(), boxes_of(frame), people)
+    if found.broken:
+        raise next(iter(found.broken.values()))
+    embedding = found.embeddings
     pairs = draw_pairs(*codes(frame), PAIRS_PER_PRODUCT)
     cosine = (embedding[pairs.product_photo] * embedding[pairs.person_photo]).sum(dim=1)
     return checkpoint.calibration.probability(cosine.double()).numpy(), pairs.same

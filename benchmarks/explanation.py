@@ -65,7 +65,8 @@ def main() -> None:
 def drawn_pairs(frame: pd.DataFrame, count: int) -> list[tuple[str, str]]:
     """A photo of a person and one of the product that they wear, for products drawn at random."""
     random = np.random.default_rng(0)
-    products = random.permutation(sorted(frame["product_id"].unique()))[:count]
+    roles = frame.groupby("product_id")["role"].agg(set)
+    products = random.permutation(sorted(roles.index[roles == {"person", "product"}]))[:count]
     pairs = []
     for product in products:
         own = frame[frame["product_id"] == product]

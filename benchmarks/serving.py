@@ -153,7 +153,7 @@ def running(catalog: str, *words: str) -> Iterator[Server]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.perf_counter()
-    given = ["--catalog", catalog, "--port", str(port), "--rate", "0", *words]
+    given = ["--catalog", os.path.abspath(catalog), "--port", str(port), "--rate", "0", *words]
     process = subprocess.Popen(
         [sys.executable, "infer.py", "serve", *given],
         cwd=ROOT,
@@ -162,6 +162,8 @@ def running(catalog: str, *words: str) -> Iterator[Server]:
     )
     try:
         while not answers(port):
+            if process.poll() is not None:
+                raise UserError(f"{catalog}: cannot be served, see above")
             time.sleep(0.05)
         yield Server(process, port, time.perf_counter() - began)
     finally:

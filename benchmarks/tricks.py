@@ -134,17 +134,18 @@ def rows_of(arguments: argparse.Namespace) -> pd.DataFrame:
 
 
 def with_flip(checkpoint: Checkpoint, flip: bool) -> Checkpoint:
-    """The same weights with or without flip averaging."""
+    """The same weights, which look as often as they do, with or without flip averaging."""
     size = checkpoint.preprocessing.height, checkpoint.preprocessing.width
     encoder = Encoder(replace(checkpoint.encoder.config, flip_average=flip), *size)
     encoder.load_state_dict(checkpoint.encoder.state_dict())
-    return Checkpoint(encoder, checkpoint.preprocessing, checkpoint.calibration, "")
+    return replace(checkpoint, encoder=encoder)
 
 
 def embedded(checkpoint: Checkpoint, frame: pd.DataFrame) -> Tensor:
     """Unit embeddings of all rows, (R, D)."""
     boxes = [None if box is None or box is np.nan else box for box in frame["box"]]
-    found = embed_with_bar(checkpoint, frame["path"].tolist(), boxes)
+    people = (frame["role"] == "person").tolist()
+    found = embed_with_bar(checkpoint, frame["path"].tolist(), boxes, people)
     if found.broken:
         raise next(iter(found.broken.values()))
     return found.embeddings

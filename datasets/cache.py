@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import sqlite3
 from collections import defaultdict
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from siamese.boxes import boxes_of
@@ -34,6 +35,8 @@ from siamese.photos import PhotoError
 from siamese.preprocessing import Box, Preprocessing
 
 CHUNK = 512  # photos between two commits of the index
+PATIENCE = 2.0  # seconds that somebody may wait for another process without a word
+log = logging.getLogger(__name__)
 INDEX, PIXELS, LOCK = "index.sqlite", "pixels.bin", "lock"
 
 Pixels = npt.NDArray[np.uint8]
@@ -81,7 +84,7 @@ def cache_photos(
     with _one_message(place):
         place.mkdir(parents=True, exist_ok=True)
         with (
-            FileLock(place / LOCK),
+            _turn_at(place),
             closing(_open_index(place, preprocessing)) as index,
             ThreadPoolExecutor(max(1, workers)) as pool,
         ):
@@ -106,6 +109,21 @@ def cache_photos(
         slot[row] = slots.get(key, -1)
     faults = dict(sorted(faults.items()))
     return CachedPhotos(_map(place / PIXELS, _shape(preprocessing)), slot, faults)
+
+
+@contextmanager
+def _turn_at(place: Path) -> Iterator[None]:
+    """The writer's lock; who must wait for it is told."""
+    lock = FileLock(place / LOCK)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        log.warning("waiting for another process that caches photos in %s", place)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
@@ -144,10 +162,10 @@ def _open_index(place: Path, preprocessing: Preprocessing) -> sqlite3.Connection
     """The index, without photos that the file of pixels has lost; a damaged one starts anew."""
     try:
         index = _connect(place)
-    except sqlite3.OperationalError:  # locked, no permission, full
-        raise
-    except sqlite3.DatabaseError:  # no database any more
-        (place / INDEX).unlink()
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and not _is_of_another_shape(error):
+            raise  # locked, no permission, full
+        (place / INDEX).unlink()  # no database any more, or of another program
         index = _connect(place)
     pixels = place / PIXELS
     size = pixels.stat().st_size if pixels.exists() else 0
@@ -162,7 +180,17 @@ def _connect(place: Path) -> sqlite3.Connection:
     index.execute("CREATE TABLE IF NOT EXISTS photo (key TEXT PRIMARY KEY, slot INTEGER)")
     # A file whose size and times are unchanged is not read again to be hashed.
     index.execute("CREATE TABLE IF NOT EXISTS file (path TEXT PRIMARY KEY, stamp TEXT, hash TEXT)")
+    index.execute("SELECT key, slot FROM photo LIMIT 1")
+    index.execute("SELECT path, stamp, hash FROM file LIMIT 1")
+    (sound,) = index.execute("PRAGMA quick_check(1)").fetchone()
+    if sound != "ok":
+        raise sqlite3.DatabaseError(sound)
     return index
+
+
+def _is_of_another_shape(error: sqlite3.Error) -> bool:
+    """Whether it is that a table has other columns."""
+    return "no such column" in str(error)
 
 
 def _keys_of(

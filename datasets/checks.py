@@ -62,7 +62,8 @@ def _product_faults(frame: pd.DataFrame) -> Iterable[Fault]:
 def _listing_faults(frame: pd.DataFrame) -> Iterable[Fault]:
     """The same photo where it must not be listed again."""
     yield from _in_several(frame, "path", "split", "the photo is in several splits")
-    parts = frame["path"].where(~has_box(frame), frame["path"] + _texts(box_sides(frame)))
+    paths = frame["path"].astype("object")  # also where all of them are missing
+    parts = paths.where(~has_box(frame), paths.astype("str") + _texts(box_sides(frame)))
     roles = frame.assign(path=parts)  # parts of one photo may well show different things
     yield from _in_several(roles, "path", "role", "the photo has several roles")
     same = [name for name in ("path", "product_id", "role", "split", *BOX) if name in frame]

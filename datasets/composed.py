@@ -25,7 +25,9 @@ from datasets.cutouts import Cutout, cut_out
 from datasets.drawing import as_jpeg, run_tasks, write_atomically
 from datasets.manifest import BOX, ManifestError
 from datasets.rendered_brushes import Image
+from siamese.boxes import boxes_of
 from siamese.photos import PhotoError, open_photo
+from siamese.preprocessing import Box
 
 VERSION = 3
 MARKER, PRODUCTS = "composed.json", "products.json"
@@ -84,6 +86,7 @@ def compose(
         folder: Where the photos are or shall be.
         products: product_id, path (product photo), kind (`datasets.composed_photos.Kind`)
             and split of each product; unique ids. Only garments of its split appear beside it.
+            Of a photo with a box, `x1, y1, x2, y2`, the garment in the box is cut out.
         recipe: How to draw.
         workers: Processes.
         boxes: Whether to say where in photos of people the garment is. In folders drawn before
@@ -99,10 +102,11 @@ def compose(
     """
     _claim(folder, recipe)
     paths = products["path"].tolist()
-    keys = [key_of(name, path) for name, path in zip(products["product_id"], paths, strict=True)]
+    parts = boxes_of(products)
+    keys = [key_of(*one) for one in zip(products["product_id"], paths, parts, strict=True)]
     facts = zip(products["split"], products["kind"], strict=True)
     _register(folder, dict(zip(keys, facts, strict=True)))
-    cuts = [(folder, key, path) for key, path in zip(keys, paths, strict=True)]
+    cuts = [(folder, *one) for one in zip(keys, paths, parts, strict=True)]
     whole = run_tasks(_cut, cuts, workers, "cutting out")
     usable = products.assign(key=keys)[np.array(whole, bool)]
     if usable.empty:
@@ -131,8 +135,8 @@ def compose(
     return photos
 
 
-def key_of(product_id: str, path: str) -> str:
-    """A product's name in file names: another one when its photo changes.
+def key_of(product_id: str, path: str, box: Box | None = None) -> str:
+    """A product's name in file names: another one when its photo, or its box there, changes.
 
     A photo that cannot be read has a name, too; the manifest's checks report it.
     """
@@ -142,6 +146,8 @@ def key_of(product_id: str, path: str) -> str:
         content = b""
     digest = hashlib.sha1(product_id.encode() + b"\0", usedforsecurity=False)
     digest.update(content)
+    if box is not None:
+        digest.update(repr(box).encode())
     return digest.hexdigest()[:16]
 
 
@@ -211,14 +217,30 @@ def _read_boxes(folder: Path, key: str, recipe: Recipe) -> np.ndarray:
         raise ManifestError(f"{path}: damaged; delete it and start again") from error
 
 
-def _cut(task: tuple[Path, str, str]) -> bool:
+def opened_part(path: str, box: Box | None, at_least: tuple[int, int] | None = None) -> Image:
+    """The photo, or what lies in the box: uint8 (H, W, 3).
+
+    Raises:
+        PhotoError: It cannot be used, or the box shows nothing of it.
+    """
+    if box is None:
+        return np.asarray(open_photo(path, at_least=at_least))
+    photo = np.asarray(open_photo(path))
+    x1, y1, x2, y2 = (max(0, round(side)) for side in box)
+    part = photo[y1:y2, x1:x2]
+    if not part.size:
+        raise PhotoError(f"{path}: the box shows nothing of it")
+    return part
+
+
+def _cut(task: tuple[Path, str, str, Box | None]) -> bool:
     """Cut one garment out unless that is done; whether it could be."""
-    folder, key, path = task
+    folder, key, path, box = task
     target = folder / "cutouts" / f"{key}.png"
     if target.exists():
         return True
     try:
-        photo = np.asarray(open_photo(path, at_least=(256, 256)))
+        photo = opened_part(path, box, at_least=(256, 256))
     except PhotoError:
         return False  # the manifest's checks report it
     found = cut_out(photo)

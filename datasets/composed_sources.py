@@ -8,16 +8,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from datasets.composed import Recipe, compose
 from datasets.composed_photos import Kind, Style
-from datasets.manifest import BOX, SPLITS, ManifestError, make_manifest, validate, write_manifest
+from datasets.manifest import BOX, ManifestError, make_manifest, validate, write_manifest
 from siamese.errors import UserError
 
+Split = Literal["train", "validation", "test"]
+ALL: tuple[Split, ...] = get_args(Split)
 KIND_COLUMNS = ("label", "articleType", "subCategory", "category")
 KINDS: dict[Kind, tuple[str, ...]] = {
     "long-sleeved": (
@@ -57,8 +59,8 @@ class Source:
     path: str
     options: dict[str, Any] = field(default_factory=dict)
     kind: Kind | None = None
-    splits: tuple[str, ...] = SPLITS
-    compose: tuple[str, ...] = SPLITS
+    splits: tuple[Split, ...] = ALL
+    compose: tuple[Split, ...] = ALL
 
 
 def read_composed(
@@ -102,6 +104,10 @@ def read_composed(
         if frame[["product_id", "path"]].isna().any(axis=None):
             validate(frame)  # tells which rows
         frame = frame[frame["split"].isin(source.splits)].reset_index(drop=True)
+        if frame.empty:
+            raise ManifestError(
+                f"{source.path}: no photo in the splits {', '.join(source.splits)}; name others"
+            )
         if source.compose:
             frame = _with_views(frame, Path(folder) / name, source, recipe, workers, boxes)
         if len(sources) > 1:
@@ -131,7 +137,8 @@ def _with_views(
     products = frame[(frame["role"] == "product") & frame["split"].isin(source.compose)]
     products = products.drop_duplicates("product_id")
     kinds = pd.Series(source.kind, products.index) if source.kind else kinds_of(products)
-    asked = products[["product_id", "path", "split"]].assign(kind=kinds)
+    known = [name for name in ("product_id", "path", "split", *BOX) if name in products]
+    asked = products[known].assign(kind=kinds)
     made = compose(folder, asked, recipe, workers, boxes)
     made["role"] = np.where(made["number"] == 0, "product", "person")
     attributes = products.drop(columns=["path", "role", *BOX], errors="ignore")
@@ -157,13 +164,13 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--path", required=True, help="of the product photos")
     parser.add_argument("--options", type=json.loads, default={}, help="of the reader, as JSON")
     parser.add_argument("--kind", choices=list(KINDS) + ["object"])
-    parser.add_argument("--split", choices=("train", "validation", "test"))
+    parser.add_argument("--split", choices=ALL)
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--style", choices=("training", "unlike"), default="training")
     parser.add_argument("--boxes", action="store_true", help="say where the garment is worn")
     parser.add_argument("--workers", type=int, default=2)
     choice = parser.parse_args(words)
-    splits = (choice.split,) if choice.split else SPLITS
+    splits: tuple[Split, ...] = (choice.split,) if choice.split else ALL
     source = Source(choice.reader, choice.path, choice.options, choice.kind, splits)
     try:
         frame = read_composed(

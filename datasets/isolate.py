@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from datasets.manifest import BOX, read_photo_table, write_manifest
 from siamese.errors import UserError
+from siamese.files import check_writable
 from siamese.garment_choice import GarmentChoice
 from siamese.isolation import CHOICES
 from siamese.isolation_file import load_isolation
@@ -80,6 +81,7 @@ def main(words: Sequence[str]) -> int:
     arguments = parser.parse_args(words)
     keep_freed_memory()
     try:
+        check_writable(arguments.out)
         choice = GarmentChoice(load_isolation(arguments.isolation), arguments.garment)
         place = arguments.manifest
         photos = people_in(place) if os.path.isdir(place) else read_photo_table(place)

@@ -21,7 +21,8 @@ def kinds_of(frame: pd.DataFrame, names: Sequence[str]) -> Integers:
         ManifestError: No such column.
     """
     _check(frame, names, "data.alike")
-    first = frame.groupby("product_id")[list(names)].transform("first")
+    columns = [column for joined in names for column in _columns(joined, frame)]
+    first = frame.groupby("product_id")[columns].transform("first")
     known = first.notna().all(axis=1)
     values = first.astype("str").apply(tuple, axis=1)
     keys = values.where(known, frame["product_id"])

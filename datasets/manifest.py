@@ -27,6 +27,7 @@ import pandas as pd
 from datasets.checks import COPY, PHOTO, REQUIRED, ROLES, SPLITS, all_faults
 from siamese.boxes import BOX
 from siamese.errors import UserError
+from siamese.files import separator_of
 
 __all__ = [
     "BOX",
@@ -116,6 +117,7 @@ def read_csv_as_text(path: str | Path) -> pd.DataFrame:
             return pd.read_csv(
                 path,
                 dtype=str,
+                sep=_separator(path),
                 index_col=False,  # else a comma at the end of each line moves all columns
                 keep_default_na=False,
                 na_values=[""],
@@ -137,11 +139,19 @@ def read_csv_as_text(path: str | Path) -> pd.DataFrame:
 
 def _check_heading(path: str | Path) -> None:
     """Raise `ManifestError` for a name that is there twice: pandas would number it."""
-    first = pd.read_csv(path, dtype=str, header=None, nrows=1, encoding="utf-8-sig")
+    first = pd.read_csv(
+        path, dtype=str, header=None, nrows=1, encoding="utf-8-sig", sep=_separator(path)
+    )
     names = first.iloc[0].dropna()
     if names.duplicated().any():
         twice = names[names.duplicated()].iloc[0]
         raise ManifestError(f"{path}: has the column {twice!r} twice; rename or drop one")
+
+
+def _separator(path: str | Path) -> str:
+    """What separates the heading's cells: a comma, a semicolon or a tab, as spreadsheets choose."""
+    with Path(path).open(encoding="utf-8-sig") as file:
+        return separator_of(file.readline())
 
 
 def read_photo_table(path: str) -> pd.DataFrame:
@@ -176,8 +186,8 @@ def with_numbers(frame: pd.DataFrame, text: Collection[str] = ()) -> pd.DataFram
         known = typed[name].dropna()
         if known.empty:
             continue
-        if known.isin(["True", "False"]).all():
-            typed[name] = typed[name].map({"True": True, "False": False})
+        if known.str.lower().isin(["true", "false"]).all():
+            typed[name] = typed[name].str.lower().map({"true": True, "false": False})
         elif not known.str.match(r"[+-]?0\d|.*[A-Za-z_]").any():
             numbers = pd.to_numeric(typed[name], errors="coerce")
             if numbers.notna().sum() == len(known) and (numbers.dropna().abs() < 2**53).all():
@@ -266,7 +276,7 @@ def validate(frame: pd.DataFrame, *, check_files: bool = True, workers: int = 2)
 def describe_faults(faults: pd.DataFrame) -> str:
     """The first faults as lines, how many more there are, and what to do."""
     count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-    lines = [f"the manifest has {count} (row r is line r + 2 of a manifest's CSV):"]
+    lines = [f"the manifest has {count} (rows count from 0, one for each photo):"]
     for fault in faults.head(SHOWN_FAULTS).itertuples():
         lines.append(f"  row {fault.row}, product {fault.product_id}, {fault.path}: {fault.fault}")
     if len(faults) > SHOWN_FAULTS:

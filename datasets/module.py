@@ -24,8 +24,9 @@ from siamese.errors import UserError
 from siamese.evaluation import codes
 from siamese.module import SiameseModule
 from siamese.preprocessing import Preprocessing
+from siamese.products import listed
 from siamese.runtime import available_cores
-from siamese.verification import draw_pairs
+from siamese.verification import Integers, draw_pairs
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +140,25 @@ class ProductPhotos(pl.LightningDataModule):
         self.frame = pd.DataFrame()
         self.cached = CachedPhotos(np.empty(0, np.uint8), np.empty(0, np.int64), {})
         self.nearest = np.empty((0, 0), np.int64)  # look-alikes of each training product
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the training checkpoint: the products that were trained on."""
+        train = self.frame["split"] == "train"
+        return {"trained_on": sorted(set(self.frame.loc[train, "product_id"]))}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse to go on where products that were trained on are held out by now.
+
+        Raises:
+            ManifestError: The split is another one than before.
+        """
+        held_out = self.frame.loc[self.frame["split"] != "train", "product_id"]
+        known = sorted(set(held_out).intersection(state_dict["trained_on"]))
+        if known:
+            raise ManifestError(
+                f"{self.path}: {len(known)} products that were trained on are held out now "
+                f"({listed(known)}); go on with the run's manifest.csv, or start anew"
+            )
 
     def prepare_data(self) -> None:
         """Read, check and cache once per machine, before the processes start."""
@@ -261,11 +281,19 @@ class ProductPhotos(pl.LightningDataModule):
         size, persons = self.products_per_batch, self.persons_per_product
         return ProductBatches(product, is_person, size, persons, self.seed, **self._place())
 
+    def validation_order(self) -> Integers:
+        """Rows of the validation part as they are embedded, int64: product by product.
+
+        So that of the first batches alone something can be ranked, too.
+        """
+        frame, _ = self.part("validation")
+        return np.argsort(frame["product_id"].to_numpy(str), kind="stable")
+
     def val_dataloader(self) -> DataLoader[Any]:
         """All validation photos in order, each once; of several processes each takes its share."""
         frame, cached = self.part("validation")
         place = self._place()
-        own = np.array_split(np.arange(len(frame)), place["world_size"])[place["rank"]]
+        own = np.array_split(self.validation_order(), place["world_size"])[place["rank"]]
         draws = [Draw(own[start : start + 128], 0) for start in range(0, len(own), 128)]
         return DataLoader(PhotoBatches(cached, *codes(frame)), batch_size=None, sampler=draws)
 

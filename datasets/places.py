@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
@@ -20,7 +20,14 @@ from datasets.manifest import (
 )
 from siamese.boxes import boxes_of
 from siamese.errors import UserError
-from siamese.listing import ListedPhoto, listed_in_folder, listed_in_manifest, photos_in
+from siamese.listing import (
+    NO_ATTRIBUTES,
+    ListedPhoto,
+    composed,
+    listed_in_folder,
+    listed_in_manifest,
+    photos_in,
+)
 from siamese.preprocessing import Box
 from siamese.products import listed
 
@@ -33,31 +40,57 @@ def manifest_photos(path: str, text: Collection[str] = ()) -> list[ListedPhoto]:
 def folder_photos(folder: str, attributes: str | None) -> list[ListedPhoto]:
     """The photos of a folder with the attributes of a CSV."""
     if attributes is None:
-        return listed_in_folder(folder)
+        photos = listed_in_folder(folder)
+        _tell_of_shared_names(photos)
+        return photos
     table = read_csv_as_text(attributes)
     if "product_id" not in table:  # renamed first, so that 000001 stays text
         table = table.rename(columns={"id": "product_id"})
     _check_repeated(attributes, table)
     photos = listed_in_folder(folder, with_numbers(table))
-    without = sorted(set(table["product_id"].dropna()) - {photo.product_id for photo in photos})
+    if "path" not in table:
+        _tell_of_shared_names(photos)
+    listed_ids = set(table["product_id"].dropna())
+    if "path" not in table:
+        listed_ids = set(map(composed, listed_ids))
+    without = sorted(listed_ids - {photo.product_id for photo in photos})
     if without:
         print(f"{attributes}: no photo of {listed(without)}, left out", file=sys.stderr)
     return photos
 
 
+def _tell_of_shared_names(photos: Sequence[ListedPhoto]) -> None:
+    """A line on stderr where one name in several folders makes one product."""
+    folders: dict[str, set[str]] = {}
+    for photo in photos:
+        folders.setdefault(photo.product_id, set()).add(os.path.dirname(photo.path))
+    shared = sorted(name for name, places in folders.items() if len(places) > 1)
+    if shared:
+        print(
+            f"photos of the same name in several folders are taken as one product: "
+            f"{listed(shared)}; if they are not, give --attributes with product_id and path",
+            file=sys.stderr,
+        )
+
+
 def _check_repeated(path: str, table: pd.DataFrame) -> None:
     """Raise `ManifestError` for rows of one product that say different things of it.
 
-    Where rows have paths, each is a photo's.
+    Where rows have paths, each is a photo's, and may: the first value counts, and a line on stderr
+    tells.
     """
-    if "product_id" not in table or "path" in table:
+    if "product_id" not in table:
         return
-    rows = table.dropna(subset=["product_id"]).drop_duplicates()
+    of_photos = [name for name in NO_ATTRIBUTES if name in table and name != "product_id"]
+    rows = table.dropna(subset=["product_id"])
+    rows = rows.drop(columns=of_photos if "path" in table else []).drop_duplicates()
     again = rows.loc[rows["product_id"].duplicated(), "product_id"]
-    if len(again):
-        raise ManifestError(
-            f"{path}: rows of product {listed(sorted(set(again)))} differ; keep one of each"
-        )
+    if not len(again):
+        return
+    told = f"{path}: rows of product {listed(sorted(set(again)))} differ"
+    if "path" not in table:
+        raise ManifestError(f"{told}; keep one of each")
+    print(f"{told}; of each attribute the first value is taken", file=sys.stderr)
 
 
 def listed_at(place: str, split: str | None = None) -> list[ListedPhoto]:
@@ -72,9 +105,11 @@ def people_at(place: str, split: str | None = None) -> list[tuple[str, Box | Non
 
     Of a table that has splits all of them, or one.
     """
-    if not place.lower().endswith(".csv"):
+    if os.path.isdir(place):
         return [(photo, None) for photo in photos_in(place)]
-    table = _of_split(read_photo_table(place), split, place)
+    parquet = place.lower().endswith(".parquet")
+    table = read_manifest(place) if parquet else read_photo_table(place)
+    table = _of_split(table, split, place)
     people = table[table["role"] == "person"]
     if people.empty:
         raise UserError(f"{place}: no row of role person")

@@ -1,6 +1,7 @@
 """Who is trained on and who is held out: product-wise splits that keep look-alikes together."""
 
 import hashlib
+import math
 import os
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +42,8 @@ def split_by_product(
     Products are ordered by a hash of the seed and their id, and the first of them are held out.
     So the split does not depend on the order of the rows, and is not turned over when products
     are added: without groups, an added product moves at most one other out of the test and one
-    out of the validation split, and none from train into them.
+    out of the validation split, and none from train into them. (With shares it does where they
+    come to mean a product more. Give numbers where models of before shall be compared.)
 
     Args:
         frame: a manifest; a split column is replaced.
@@ -204,7 +206,7 @@ def _named_groups(products: list[str], labels: np.ndarray) -> pd.Series:
 
 def _number_of_products(split: str, wanted: float, available: int) -> int:
     """A number from 1 on is one of products, a smaller one is their share."""
-    if wanted < 0 or (wanted > 1 and wanted != int(wanted)):
+    if not math.isfinite(wanted) or wanted < 0 or (wanted > 1 and wanted != int(wanted)):
         raise ManifestError(
             f"{split}={wanted!r}: give a whole number of products, or a share of them below 1"
         )

@@ -23,18 +23,21 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
-from datasets.composed import key_of
+from datasets.composed import key_of, opened_part
 from datasets.composed_photos import Top, bent, product_photo
 from datasets.composed_sources import kinds_of
 from datasets.cutouts import Cutout
 from datasets.drawing import as_jpeg, run_tasks, write_atomically
-from datasets.manifest import BOX, ManifestError, make_manifest, write_manifest
+from datasets.manifest import BOX, ManifestError, make_manifest, validate, write_manifest
+from siamese.boxes import boxes_of
 from siamese.cut_out import largest_parts, not_white
 from siamese.errors import UserError
+from siamese.files import check_writable
 from siamese.isolation import Garment, Isolation
 from siamese.isolation_file import load_isolation
-from siamese.photos import PhotoError, open_photo
+from siamese.photos import PhotoError
 from siamese.preprocessing import Box
 from siamese.segmentation import GROUPS
 
@@ -55,6 +58,7 @@ class Task(NamedTuple):
 
     target: Path
     path: str
+    box: Box | None
     kind: str
     isolation: str
 
@@ -75,15 +79,18 @@ def read_worn(
         (`person`, with the garment's box); attributes and splits are kept. Without tops, dresses
         and trousers that a person visibly wears it is empty.
     """
+    if products[["product_id", "path"]].isna().any(axis=None):
+        validate(products)  # tells which rows
     (folder / "garments").mkdir(parents=True, exist_ok=True)
     rows = products[products["role"] == "product"].drop_duplicates("product_id")
     rows = rows.assign(kind=kinds_of(rows))
     rows = rows[rows["kind"].isin(GROUPS_OF)].reset_index(drop=True)
-    keys = [key_of(*pair) for pair in zip(rows["product_id"], rows["path"], strict=True)]
+    parts = boxes_of(rows)
+    keys = [key_of(*one) for one in zip(rows["product_id"], rows["path"], parts, strict=True)]
     targets = [folder / "garments" / f"{key}.jpg" for key in keys]
     tasks = [
-        Task(target, path, kind, isolation)
-        for target, path, kind in zip(targets, rows["path"], rows["kind"], strict=True)
+        Task(*one, isolation)
+        for one in zip(targets, rows["path"], parts, rows["kind"], strict=True)
     ]
     boxes = run_tasks(_cut_worn, tasks, workers, "cutting out")
     found = np.array([box is not None for box in boxes], bool)
@@ -97,14 +104,13 @@ def read_worn(
 def _cut_worn(task: Task) -> Box | None:
     """Write the garment on white; its box in the photo, or None where nobody wears one."""
     try:
-        photo = open_photo(task.path)
+        pixels = opened_part(task.path, task.box)
     except PhotoError:
         return None  # the manifest's checks report it
-    found, groups = _isolation(task.isolation).survey(photo)
+    found, groups = _isolation(task.isolation).survey(Image.fromarray(pixels))
     garment = _garment_of(task.kind, found)
     if garment is None or np.isin(groups, PERSON).mean() < LEAST_SKIN:
         return None
-    pixels = np.asarray(photo)
     shown = largest_parts(not_white(pixels))
     mask = largest_parts(garment.mask.astype(np.uint8) * 255) & shown  # with the white of prints
     if (mask > 0).sum() < LEAST_SHARE * (shown > 0).sum():
@@ -114,7 +120,9 @@ def _cut_worn(task: Task) -> Box | None:
         cutout = _cutout(pixels, mask, garment.box)
         alone = product_photo(bent(cutout, random, BEND), random)
         write_atomically(task.target, as_jpeg(alone))
-    return garment.box
+    left, top = (0.0, 0.0) if task.box is None else (max(0, round(side)) for side in task.box[:2])
+    x1, y1, x2, y2 = garment.box
+    return x1 + left, y1 + top, x2 + left, y2 + top
 
 
 def _garment_of(kind: str, found: Sequence[Garment]) -> Garment | None:
@@ -153,6 +161,7 @@ def main(words: Sequence[str]) -> int:
     choice = parser.parse_args(words)
     options: dict[str, Any] = choice.options
     try:
+        check_writable(choice.folder / "manifest.csv")
         load_isolation(choice.isolation)  # a wrong path is told before any process starts
         products = reader_of(choice.reader, options)(Path(choice.path))
         frame = read_worn(products, choice.folder, choice.isolation, choice.workers)

@@ -19,6 +19,13 @@ def above_zero(text: str) -> float:
     return value
 
 
+def place(text: str) -> str:
+    """An argument that says where something is."""
+    if not text.strip():  # a shell's variable that is not set
+        raise argparse.ArgumentTypeError("is empty; name a folder")
+    return text
+
+
 def positive(text: str) -> int:
     """An argument that is a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:

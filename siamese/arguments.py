@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from siamese.argument_types import above_zero, positive, share
+from siamese.argument_types import above_zero, place, positive, share
 from siamese.attributes.study_arguments import add_compare, add_explore, check_compare
 from siamese.attributes.tagger_arguments import add_flag, add_tagger
 from siamese.default_checkpoint import SHIPPED, kept_encoder
@@ -69,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
         help="model.safetensors of a training; by default the one that `index --encoder` made the "
         "catalog with, else the one that comes with Siamese",
     )
-    common.add_argument("--catalog", default="catalogs/default", help="folder or LanceDB URI")
+    common.add_argument(
+        "--catalog", type=place, default="catalogs/default", help="folder or LanceDB URI"
+    )
     common.add_argument("--device", help="cpu, cuda, …; by default a GPU where many photos wait")
     broken = argparse.ArgumentParser(add_help=False)
     broken.add_argument(

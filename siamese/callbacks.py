@@ -30,6 +30,12 @@ class Speed(Callback):
         self.images, self.seconds = 0, 0.0
         self._last = 0.0
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"images": self.images, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+
     @property
     def images_per_second(self) -> float:
         """Mean over the training so far; 0 before it."""
@@ -142,16 +148,28 @@ class HitsAndMisses(Callback):
     Args:
         path: Of the PNG, redrawn after each validation that is logged.
         queries: Person photos shown; half of them are misses where there are enough.
-        every: Epochs between two pictures; the last epoch has one in any case.
+        every: Epochs between two pictures; the last validation has one in any case.
     """
 
     def __init__(self, path: Path, queries: int = 6, every: int = 10) -> None:
         self.path, self.queries, self.every = path, queries, every
+        self._drawn = True  # there is nothing yet
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        due = epoch % self.every == 0 or epoch == trainer.max_epochs
-        if trainer.sanity_checking or not due or not trainer.is_global_zero:
+        if trainer.sanity_checking:
+            return
+        self._drawn = False
+        if (trainer.current_epoch + 1) % self.every == 0:
+            self._draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._drawn:
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Of the last validation."""
+        self._drawn = True
+        if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, SiameseModule)
         sheet = ranking_sheet(self._rows(trainer, pl_module))
@@ -165,10 +183,13 @@ class HitsAndMisses(Callback):
         """The chosen queries with their first five products."""
         from PIL import Image
 
-        frame, cached = trainer.datamodule.part("validation")  # type: ignore[attr-defined]
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        order = data.validation_order()
+        frame, cached = data.part("validation")
+        frame, slot = frame.iloc[order], cached.slot[order]
 
         def photo(row: int) -> Image.Image:
-            return Image.fromarray(np.asarray(cached.pixels[cached.slot[row]]))
+            return Image.fromarray(np.asarray(cached.pixels[slot[row]]))
 
         embedding, product, is_person, _ = module.validated
         query_rows, gallery_rows = is_person.nonzero()[:, 0], (~is_person).nonzero()[:, 0]

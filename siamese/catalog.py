@@ -248,11 +248,7 @@ class Catalog:
                 be used, or the catalog cannot be written.
         """
         with one_writer(self.uri):
-            taken = sorted(attributes_of(self._table, [product.product_id for product in products]))
-            if taken:
-                raise CatalogError(
-                    f"{self.uri}: has {listed(taken)} already, nothing was added; update instead"
-                )
+            self.check_new([product.product_id for product in products])
             rows = self._rows(products)
             merge = self._table.merge_insert(KEY).when_not_matched_insert_all()
             written = self._write(lambda: merge.execute(rows))
@@ -260,6 +256,14 @@ class Catalog:
             raise CatalogError(
                 f"{self.uri}: another writer added some of these products at the same time; "
                 "update them"
+            )
+
+    def check_new(self, product_ids: Sequence[str]) -> None:
+        """Raise `CatalogError` with those of the ids that are there already."""
+        taken = sorted(attributes_of(self._table, product_ids))
+        if taken:
+            raise CatalogError(
+                f"{self.uri}: has {listed(taken)} already, nothing was added; update instead"
             )
 
     def update(self, products: Sequence[Product]) -> None:

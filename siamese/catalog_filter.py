@@ -116,6 +116,8 @@ def _check_shape(where: str) -> None:
 def _wrong(where: str, table: Any, error: Exception) -> str:
     """What is wrong with a condition, in one line."""
     unknown = UNKNOWN.search(str(error))
+    if unknown is None and "literal of type 'Utf8'" in str(error):
+        return f"filter {where!r}: compares a column that holds text with a number; quote the text"
     if unknown is None:
         return f"filter {where!r}: {brief(error)}; {HINT}"
     known = [name for name in table.schema.names if name not in (KEY, EMBEDDING)]

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,12 +18,22 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from siamese.callbacks import Watchers
 from siamese.errors import UserError
 from siamese.module import SiameseModule
+from siamese.retrieval import TOP
+
+# What is logged, by the names that callbacks may wait for.
+FIGURES = (
+    "validation/mean_reciprocal_rank",
+    *(f"validation/top_{k}" for k in TOP),
+    *("loss", "loss_step", "loss_epoch", "label_loss", "top-1"),
+)
 
 
 class Parser(LightningArgumentParser):
     """Says what is wrong in one line; all options are a `--help` away."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if '"model.seed"' in message:  # which it is linked to
+            message = "--seed_everything: name a number, for runs that can be repeated"
         print(f"train.py: {' '.join(message.split())}; see train.py --help", file=sys.stderr)
         sys.exit(2)
 
@@ -82,6 +93,14 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **keywords: Any) -> Trainer:
         """The trainer, with loggers and callbacks that write into the run's folder."""
         settings = self.config_init["trainer"]
+        if settings is None:
+            raise UserError("--config: trainer has no settings; leave it out, or name some")
+        if str(settings["precision"]).endswith("-true") and settings["precision"] != "32-true":
+            raise UserError(
+                f"--trainer.precision {settings['precision']}: weights stay float32 here; use "
+                "bf16-mixed, 16-mixed or 32-true"
+            )
+        check_monitors(settings["callbacks"] or [])
         folder = Path(settings["default_root_dir"] or "checkpoints/run")
         keywords["default_root_dir"] = str(folder)
         if settings["logger"] is None and not settings["fast_dev_run"]:
@@ -112,8 +131,29 @@ class TrainingCLI(LightningCLI):
             raise UserError(f"--trainer: {reason}; see train.py --help") from error
 
 
+def check_monitors(callbacks: Sequence[Any]) -> None:
+    """Raise `UserError` for a callback that waits for a figure that no training has."""
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and monitor not in FIGURES:
+            raise UserError(
+                f"--trainer.callbacks: {type(callback).__name__} monitors {monitor}; there are "
+                f"{', '.join(FIGURES)}"
+            )
+
+
 class SaveConfig(SaveConfigCallback):
-    """The resolved config, beside the checkpoints rather than beside the log."""
+    """The resolved config, beside the checkpoints rather than beside the log.
+
+    It is written when the training can begin: settings that do not fit to the checkpoint that
+    shall be gone on with would else replace those that do.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Nothing yet."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().setup(trainer, pl_module, "fit")
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         path = Path(trainer.default_root_dir) / "config.yaml"

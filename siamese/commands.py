@@ -10,15 +10,19 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
 
 from siamese.catalog import Catalog, CatalogError, Product
 from siamese.listing import ListedPhoto, photos_in
 from siamese.photos import PhotoError, PhotoSource
 from siamese.preprocessing import Box
-from siamese.products import plain
+from siamese.products import attribute_types, check_products, plain
+from siamese.storage import check_writer
 
 if TYPE_CHECKING:
     from siamese.checkpoint import Checkpoint
@@ -62,6 +66,7 @@ def index(
 
     if kept is not None:
         check_place(uri)
+    check_writer(uri)
     started = time.perf_counter()
     products = embedded_products(checkpoint, photos, max_broken)
     with keeping_encoder(uri, kept):
@@ -76,7 +81,10 @@ def index(
 
 
 def embedded_products(
-    checkpoint: Checkpoint, photos: Sequence[ListedPhoto], max_broken: float = 0.0
+    checkpoint: Checkpoint,
+    photos: Sequence[ListedPhoto],
+    max_broken: float = 0.0,
+    known: Mapping[str, pa.DataType] | None = None,
 ) -> list[Product]:
     """Embed photos and bring those of one product together, in the order given.
 
@@ -84,11 +92,16 @@ def embedded_products(
         checkpoint: The encoder.
         photos: Of any number of products; a product's attributes are the first known of each.
         max_broken: The share of photos that may be left out because they cannot be used.
+        known: The attributes of the catalog that they shall come into.
 
     Raises:
         PhotoError: The only photo cannot be used.
-        CatalogError: More than that share cannot be used.
+        CatalogError: More than that share cannot be used, or, before any is opened, the catalog
+            could not hold these products.
     """
+    outlines = _products_of(photos, np.zeros((len(photos), 0), np.float32))
+    check_products(outlines, 0)
+    attribute_types(outlines, known or {})
     embedded = embed_with_bar(
         checkpoint, [photo.path for photo in photos], [photo.box for photo in photos]
     )
@@ -101,13 +114,17 @@ def embedded_products(
             f"{max_broken:g}; mend them or raise it; the first is {broken[0]}"
         )
     report_broken(list(embedded.broken.values()))
+    return _products_of([photos[place] for place in embedded.usable], embedded.embeddings.numpy())
+
+
+def _products_of(photos: Sequence[ListedPhoto], vectors: np.ndarray) -> list[Product]:
+    """Photos and their embeddings, (len(photos), D), by product."""
     rows: dict[str, list[int]] = {}
-    for row, place in enumerate(embedded.usable):
-        rows.setdefault(photos[place].product_id, []).append(row)
-    vectors = embedded.embeddings.numpy()
+    for row, photo in enumerate(photos):
+        rows.setdefault(photo.product_id, []).append(row)
     products = []
     for product_id, own in rows.items():
-        listed = [photos[embedded.usable[row]] for row in own]
+        listed = [photos[row] for row in own]
         attributes: dict[str, Any] = {}
         for name, value in (item for photo in listed for item in photo.attributes.items()):
             if attributes.get(name) is None:
@@ -158,6 +175,9 @@ def parse_attributes(settings: Sequence[str], catalog: Catalog) -> dict[str, Any
         if not equals:
             raise CatalogError(f"--set {setting}: write it as key=value")
         attributes[name] = _value(text, types.get(name))
+        if name not in types and re.fullmatch(r"[+-]?\d+,\d+", text):
+            number = text.replace(",", ".")
+            print(f"--set {setting}: kept as text; write {number} for a number", file=sys.stderr)
     return attributes
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from siamese.products import CatalogError
+from siamese.products import CatalogError, whole_or_fraction
 
 if TYPE_CHECKING:
     from siamese.catalog import Catalog
@@ -113,7 +113,7 @@ def _literal(text: str, kind: pa.DataType, known: Sequence[Any]) -> str | None:
 
 def _no_such(column: str, value: str, values: Iterable[Any]) -> str:
     """The known values: those that are written alike first, then the most frequent ones."""
-    counts = Counter(str(each) for each in values if each is not None)
+    counts = Counter(str(whole_or_fraction(each)) for each in values if each is not None)
     alike = get_close_matches(value, list(counts), LISTED // 2)
     ordered = list(dict.fromkeys(alike + [name for name, _ in counts.most_common()]))
     more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""

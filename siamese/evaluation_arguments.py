@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from siamese.argument_types import SPLITS, positive
+from siamese.argument_types import SPLITS, place, positive
 
 
 def add_evaluation(
@@ -19,7 +19,9 @@ def add_evaluation(
         help="model.safetensors; by default that of --catalog, or the one that comes with Siamese",
     )
     evaluate.add_argument(
-        "--catalog", help="measure the encoder that `index --encoder` made this catalog with"
+        "--catalog",
+        type=place,
+        help="measure the encoder that `index --encoder` made this catalog with",
     )
     evaluate.add_argument("--device", help="cpu, cuda, …; by default a GPU where many photos wait")
     evaluate.add_argument("--split", default="test", choices=SPLITS)

@@ -50,12 +50,19 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file in it")
+    if path.parent.is_file():
+        raise UserError(f"{path.parent}: is a file; name a folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def separator_of(heading: str) -> str:
+    """What separates cells of a table, by its first line: comma, semicolon or tab."""
+    return max(",;\t", key=heading.count)
 
 
 def write_tensors(

@@ -6,6 +6,7 @@ Nothing is opened here but folders; the tables come in as DataFrames.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from siamese.boxes import BOX, boxes_of
 from siamese.preprocessing import Box
-from siamese.products import PATH, PRODUCT, CatalogError, listed
+from siamese.products import PATH, PRODUCT, CatalogError, listed, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"),
-    *(".jp2", ".ppm", ".heic", ".heif"),
+    *(".jfif", ".jp2", ".j2k", ".jpf", ".ppm", ".heic", ".heif"),
 )
 ROLES = ("product", "person")
 NO_ATTRIBUTES = ("role", "split", PATH, PRODUCT, *BOX)  # other columns of a manifest
@@ -51,12 +52,19 @@ def photos_in(folder: str | Path) -> list[str]:
     """
     if not os.path.isdir(folder):
         raise CatalogError(f"{folder}: no such folder; give one with photos")
-    found = [
-        os.path.join(parent, name)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
-    ]
+    found: list[str] = []
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(parent)
+        if place in seen:  # links may lead to where they lie
+            folders.clear()
+            continue
+        seen.add(place)
+        found += [
+            os.path.join(parent, name)
+            for name in names
+            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+        ]
     if not found:
         raise CatalogError(f"{folder}: no photo in this folder; it has no {', '.join(SUFFIXES)}")
     return sorted(found)
@@ -99,7 +107,7 @@ def listed_in_folder(
     """
     photos = photos_in(folder)
     if attributes is None:
-        return [ListedPhoto(os.path.abspath(photo), Path(photo).stem) for photo in photos]
+        return [ListedPhoto(os.path.abspath(photo), id_of_file(photo)) for photo in photos]
     if PRODUCT not in attributes:
         attributes = attributes.rename(columns={"id": PRODUCT})
     if PRODUCT not in attributes:
@@ -112,12 +120,27 @@ def listed_in_folder(
         paths = attributes[PATH].map(lambda path: os.path.join(root, path), na_action="ignore")
         return _listed(attributes.assign(**{PATH: paths}))
     known = attributes.dropna(subset=[PRODUCT]).drop_duplicates(PRODUCT).set_index(PRODUCT)
-    rows = dict(zip(known.index, known.to_dict("records"), strict=True))
+    rows = dict(zip(map(composed, known.index), known.to_dict("records"), strict=True))
     return [
-        ListedPhoto(os.path.abspath(photo), name, None, rows.get(name, {}))
+        ListedPhoto(os.path.abspath(photo), name, None, _given(rows.get(name, {})))
         for photo in photos
-        for name in [Path(photo).stem]
+        for name in [id_of_file(photo)]
     ]
+
+
+def id_of_file(path: str | Path) -> str:
+    """The product that a photo's name stands for: without suffix, letters composed."""
+    return composed(Path(path).stem)
+
+
+def composed(text: str) -> str:
+    """An accent is a part of its letter (NFC); in names of files of macOS it stands alone."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _given(record: Mapping[Any, Any]) -> dict[str, Any]:
+    """The attributes of a row; an empty cell says nothing of one."""
+    return {str(name): value for name, value in record.items() if plain(value) is not None}
 
 
 def _listed(rows: pd.DataFrame) -> list[ListedPhoto]:
@@ -130,7 +153,7 @@ def _listed(rows: pd.DataFrame) -> list[ListedPhoto]:
     names = [str(name) for name in rows if name not in NO_ATTRIBUTES]
     records = rows[names].to_dict("records")
     return [
-        ListedPhoto(path, product_id, box, {str(k): value for k, value in record.items()})
+        ListedPhoto(path, product_id, box, _given(record))
         for path, product_id, box, record in zip(
             rows[PATH], rows[PRODUCT], boxes_of(rows), records, strict=True
         )

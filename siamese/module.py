@@ -35,6 +35,11 @@ BATCH_LOSSES = {
     "infonce": info_nce_loss,
     "supcon": supervised_contrastive_loss,
 }
+# What decides how weights change; half of it lies in the state of the optimiser.
+RECIPE = (
+    *("loss", "optimiser", "learning_rate", "backbone_rate", "weight_decay", "warmup"),
+    *("freeze_backbone", "label_weight"),
+)
 
 
 class PhotoBatch(NamedTuple):
@@ -113,10 +118,15 @@ class SiameseModule(pl.LightningModule):
             )
         if not 0 <= (warmup or 0) <= 1:
             raise UserError(f"model.warmup must be a share from 0 to 1, not {warmup}")
-        if encoder.backbone == "small_resnet" and (pretrained or encoder.neck == "none"):
+        published = encoder.backbone.startswith(("timm/", "torchvision/"))
+        if pretrained and not published:
             raise UserError(
-                "small_resnet takes no encoder.neck: none, and no model.pretrained: both are for "
-                "published backbones; use model.start_from for weights of train.py"
+                f"{encoder.backbone} takes no model.pretrained, which is for published backbones; "
+                "use model.start_from for weights of train.py"
+            )
+        if encoder.backbone == "small_resnet" and encoder.neck == "none":
+            raise UserError(
+                "small_resnet takes no encoder.neck: none, which is for published backbones"
             )
         if mix_styles and freeze_backbone:
             raise UserError("model.mix_styles has no effect with freeze_backbone; leave out one")
@@ -172,8 +182,24 @@ class SiameseModule(pl.LightningModule):
         self.train(was_training)
         return embedding
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What a training that goes on must be told again."""
+        checkpoint["recipe"] = {name: getattr(self, name) for name in RECIPE}
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with another training's weights."""
+        """Refuse to go on with another training's weights, or by another recipe.
+
+        Half of it would be followed: rates and decays are those of the checkpoint.
+        """
+        before = checkpoint.get("recipe", {})  # none in checkpoints of before
+        other = [name for name, value in before.items() if value != getattr(self, name)]
+        if other:
+            told = ", ".join(f"{name} {before[name]}, not {getattr(self, name)}" for name in other)
+            raise UserError(
+                f"{self.trainer.ckpt_path}: was trained with model.{told}; go on with the "
+                "config.yaml beside it, or begin a run that starts from its weights "
+                "(--model.start_from)"
+            )
         kept, own = (
             {n: w.shape for n, w in state.items()}
             for state in (checkpoint["state_dict"], self.state_dict())
@@ -260,6 +286,8 @@ class SiameseModule(pl.LightningModule):
         self.validated = PhotoBatch(*(torch.cat(part) for part in zip(*batches, strict=True)))
         self._validation = []
         embedding, product, is_person, _ = self.validated
+        if not is_person.any() or is_person.all():
+            return  # of a few batches of a trial
         report = measure(
             embedding[is_person], product[is_person], embedding[~is_person], product[~is_person]
         )

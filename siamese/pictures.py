@@ -99,7 +99,9 @@ def save_explanation(
 def _report_changed(matches: Sequence[Match], explanation: Explanation) -> None:
     """A line on stderr for each photo that is not what was ranked."""
     for match, cosine in zip(matches, explanation.cosines, strict=True):
-        if cosine is not None and abs(cosine - match.cosine) > OTHER_PHOTO:
+        if cosine is None:
+            print(f"{match.path}: cannot be opened, so nothing explains it", file=sys.stderr)
+        elif abs(cosine - match.cosine) > OTHER_PHOTO:
             print(
                 f"{match.path}: has changed, or only a part of it is in the catalog; "
                 "all of it as it is now is explained",

@@ -104,7 +104,7 @@ def table_of(
         CatalogError: A product without id, without photo, listed twice, or with embeddings of
             another size than (K, D) or not finite.
     """
-    _check_products(products, embedding_size)
+    check_products(products, embedding_size)
     photos = [(product, number) for product in products for number in range(len(product.paths))]
     vectors = np.concatenate(
         [np.zeros((0, embedding_size), np.float32), *(p.embeddings for p in products)]
@@ -230,13 +230,17 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def _check_products(products: Sequence[Product], embedding_size: int) -> None:
-    """Raise the first fault of the products; see `table_of`."""
+def check_products(products: Sequence[Product], embedding_size: int) -> None:
+    """Raise the first fault of the products, or all unfit ids; see `table_of`."""
+    names = [product.product_id for product in products]
+    unfit = [  # dots are no part of an address
+        repr(name) for name in names if name in ("", ".", "..") or not name.isprintable()
+    ]
+    if unfit:
+        raise CatalogError(f"{listed(unfit)} cannot be a product id; use printable text")
     seen: set[str] = set()
     for product in products:
         name = product.product_id
-        if name in ("", ".", "..") or not name.isprintable():  # dots are no part of an address
-            raise CatalogError(f"{name!r} cannot be a product id; use printable text")
         if name in seen:
             raise CatalogError(f"product {name!r} is given twice; give all its photos at once")
         if not len(product.paths):

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from siamese.catalog_filter import brief
+from siamese.files import check_writable
 from siamese.products import StorageError
 
 try:
@@ -100,6 +101,16 @@ def tables_of(uri: str, database: Any) -> list[str]:
 def no_catalog(uri: str) -> str:
     """The error of a catalog that is not there."""
     return f"{uri}: no such catalog; make one with infer.py index or name another --catalog"
+
+
+def check_writer(uri: str) -> None:
+    """Before long work: raise what would keep a catalog from being written.
+
+    Raises:
+        UserError: Its folder cannot be made or written.
+    """
+    if (folder := folder_of(uri)) is not None:
+        check_writable(folder / LOCK)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
-from datasets.cache import INDEX, PIXELS, CachedPhotos, cache_photos
+from datasets.cache import INDEX, LOCK, PIXELS, CachedPhotos, cache_photos
 from siamese.preprocessing import Preprocessing
 
 ROOT = Path(__file__).parent.parent
@@ -251,10 +253,45 @@ def test_a_reader_keeps_its_pixels_when_the_index_is_lost_and_made_again(
 
 
 @pytest.mark.parametrize("content", [b"no database\n" * 100, b"SQLite format 3\0" + b"\1" * 5000])
-def test_a_damaged_index_is_made_again(content: bytes, photos: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [0, 4096])
+def test_a_damaged_index_is_made_again(
+    content: bytes, whole: int, photos: list[Path], tmp_path: Path
+) -> None:
+    """From its beginning, or behind its first page, which says what is in it."""
     cache_photos(table(photos), SMALL, tmp_path / "cache")
-    (tmp_path / "cache" / PLACE / INDEX).write_bytes(content)
+    index = tmp_path / "cache" / PLACE / INDEX
+    before = index.read_bytes()
+    index.write_bytes(before[:whole] + (content * len(before))[: len(before) - whole])
     assert_right(cache_photos(table(photos), SMALL, tmp_path / "cache"), photos)
+
+
+def test_an_index_of_another_program_is_made_again(photos: list[Path], tmp_path: Path) -> None:
+    (tmp_path / PLACE).mkdir()
+    with sqlite3.connect(tmp_path / PLACE / INDEX) as index:
+        index.execute("CREATE TABLE photo (name TEXT)")
+    index.close()
+    assert_right(cache_photos(table(photos), SMALL, tmp_path), photos)
+
+
+def test_who_waits_for_another_writer_is_told(
+    photos: list[Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("datasets.cache.PATIENCE", 0.05)
+    (tmp_path / PLACE).mkdir()
+    taken = threading.Event()
+
+    def other() -> None:
+        with FileLock(tmp_path / PLACE / LOCK):
+            taken.set()
+            time.sleep(0.5)
+
+    threading.Thread(target=other).start()
+    assert taken.wait(10)
+    assert_right(cache_photos(table(photos), SMALL, tmp_path), photos)
+    assert "waiting for another process that caches photos in" in caplog.text
 
 
 # ---- other processes, kills, full disks

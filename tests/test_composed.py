@@ -284,3 +284,34 @@ def test_the_config_may_name_sources_as_plain_values(shop: Path, tmp_path: Path)
         reader_of("composed", {"sources": [source | {"place": "x"}]})
     with pytest.raises(ManifestError, match="unknown reader 'shelf'"):
         reader_of("composed", {"sources": [source | {"reader": "shelf"}]})(tmp_path / "other")
+
+
+def test_of_a_photo_with_boxes_each_product_has_what_its_box_shows(tmp_path: Path) -> None:
+    """A red shirt and a blue one beside it, in one photo."""
+    pair = np.hstack([flat_shirt(), flat_shirt()[..., ::-1]])
+    cv2.imwrite(str(tmp_path / "both.jpg"), pair[..., ::-1])
+    lines = ["path,product_id,role,split,x1,y1,x2,y2"]
+    lines += ["both.jpg,red,product,train,0,0,200,240", "both.jpg,blue,product,train,200,0,400,240"]
+    lines += ["both.jpg,none,product,train,500,0,600,240"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    source = Source("manifest", str(tmp_path / "table.csv"), kind="top")
+    frame = read_composed(tmp_path / "made", sources=[source], views=1, workers=1)
+    people = frame[frame["role"] == "person"].set_index("product_id")["path"]
+    assert set(people.index) == {"red", "blue"}
+    for name, channel in (("red", 2), ("blue", 0)):
+        on_white = cv2.imread(people[name].replace("-1.jpg", "-0.jpg"))
+        assert on_white is not None
+        garment = on_white[(on_white.min(axis=2) < 120)]
+        assert (garment.argmax(axis=1) == channel).mean() > 0.9
+
+
+def test_splits_that_are_none_and_empty_sources_are_told(shop: Path, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"trian"):
+        reader_of(
+            "composed",
+            {"sources": [{"reader": "clothing", "path": str(shop), "splits": ["trian"]}]},
+        )
+    alone = sources_of(shop, splits=("test",))
+    alone[0].options["test"] = 0
+    with pytest.raises(ManifestError, match="no photo in the splits test"):
+        read_composed(tmp_path / "made", sources=alone, views=1, workers=1)

@@ -161,3 +161,9 @@ def test_commands_tell_it_first(
 ) -> None:
     assert infer.main([*words, "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"infer.py: {tmp_path}: is a folder; name a file in it\n"
+
+
+def test_a_folder_that_is_a_file_is_told_before_long_work(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(UserError, match="out: is a file; name a folder"):
+        check_writable(tmp_path / "out" / "report")

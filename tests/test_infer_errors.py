@@ -100,7 +100,7 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (1, "/missing: no such file", ["evaluate", sound, "--distractors", "/missing"]),
         (1, "no photo in this folder", ["evaluate", sound, "--distractors", empty]),
         (1, "no photo in this folder", ["evaluate", sound, "--strangers", empty]),
-        (1, "/missing: no such folder", ["evaluate", sound, "--strangers", "/missing"]),
+        (1, "/missing: no such file", ["evaluate", sound, "--strangers", "/missing"]),
         (2, "goes with --distractors", ["evaluate", "m.csv", "--distractor-limit", "3"]),
         (2, "is no whole number", ["evaluate", "m.csv", "--distractor-limit", "0"]),
         (2, "--attributes goes with --photos", ["index", "m.csv", "--attributes", "a.csv"]),
@@ -109,6 +109,7 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (1, "--device nonsense", ["serve", "--device", "nonsense"]),
         (2, "is no port from 1 to 65535", ["serve", "--port", "70000"]),
         (2, "is required", ["index"]),
+        (2, "--catalog: is empty; name a folder", ["list", "--catalog", ""]),
     ]
 
 

@@ -169,3 +169,12 @@ def test_on_real_studio_photos_the_top_is_found_in_the_middle() -> None:
     assert x1 < 80 < 112 < x2  # of 192 x 256 pixels
     assert y1 < 100 < 150 < y2
     assert isinstance(choice.isolation, Isolation)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_a_photo_is_looked_at(
+    shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolate, "add_boxes", lambda *_: pytest.fail("looked at"))
+    words = [str(shop / "images.csv"), "--isolation", saved(shop, "upper"), "--out", str(shop)]
+    assert isolate.main(words) == 1
+    assert "is a folder; name a file in it" in capsys.readouterr().err

@@ -66,6 +66,7 @@ def test_products_are_of_one_kind_where_all_columns_agree() -> None:
     assert kinds_of(both, ["type", "gender"]).tolist() == 2 * kinds.tolist()
     with pytest.raises(ManifestError, match=r"no column tpye for data\.alike; the manifest has"):
         kinds_of(frame, ["tpye"])
+    assert kinds_of(frame, ["type+gender"]).tolist() == kinds.tolist()
 
 
 def test_the_loss_is_the_mean_over_attributes_of_the_mean_over_known_photos() -> None:

@@ -306,7 +306,7 @@ def test_the_error_shows_the_first_faults_and_how_many_more(perfect: pd.DataFram
         validate(frame)
     lines = str(caught.value).split("\n")
     count = len(find_faults(frame))
-    assert lines[0] == f"the manifest has {count} faults (row r is line r + 2 of a manifest's CSV):"
+    assert lines[0] == f"the manifest has {count} faults (rows count from 0, one for each photo):"
     assert len(lines) == 1 + 20 + 2
     assert lines[-2] == f"  and {count - 20} more"
     assert lines[1].startswith("  row 0, product 000000, /nowhere/a.jpg: ")

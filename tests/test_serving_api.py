@@ -273,6 +273,19 @@ def test_a_filter_of_a_number_that_no_column_holds_finds_nothing(
     assert (answer.status_code, answer.json()["matches"]) == (200, [])
 
 
+def test_what_no_route_would_look_at_is_refused(client: TestClient, shop: Path) -> None:
+    """Such as the condition of the command line, which would have been ignored."""
+    photo = {"photo": photo_of(shop, "003")}
+    for answer in (
+        client.post("/v1/search", files=photo, data={"where": "price < 3"}),
+        client.post("/v1/search?top=2", files=photo),
+        client.get("/v1/products?where=price"),
+    ):
+        assert_problem(answer, 422, "invalid-request")
+    told = client.post("/v1/search", files=photo, data={"where": "price < 3"}).json()["detail"]
+    assert told.startswith("no field 'where' here; there are box, filters, garment, photo")
+
+
 def test_of_an_encoder_that_was_not_fitted_to_pairs_no_probability_is_told(
     shop: Path, tmp_path: Path
 ) -> None:

@@ -67,7 +67,7 @@ def test_one_product_is_shown_with_its_attributes(client: TestClient) -> None:
         "articleType": "It's",
         "baseColour": "Blue",
         "price": 2.5,
-        "new": "false",
+        "new": False,
     }
     assert_problem(client.get("/v1/products/999"), 404, "unknown-product")
 

@@ -136,6 +136,8 @@ def test_a_group_that_would_overflow_is_passed_over() -> None:
         (5, 5, "leave none of 10 to train on"),
         (0, -1, "give a whole number of products"),
         (1.5, 0, "give a whole number of products"),
+        (float("nan"), 0, "give a whole number of products"),
+        (0, float("inf"), "give a whole number of products"),
         (0, 3, "groups of look-alikes are too large to put exactly 3 products into test"),
     ],
 )

@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 import timm
 import torch
+import wandb
 import yaml
 from helpers_data import write_config
+from jsonargparse import Namespace
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -250,6 +252,18 @@ def test_a_published_backbone_is_trained_whole_or_with_its_weights_frozen(
             "was made for mean [0.0, 0.0, 0.0]",
         ),
         (["--model.pretrained", "/nowhere"], "no model.pretrained"),
+        (["--model.encoder.backbone=report_cnn", "--model.pretrained=true"], "no model.pretrained"),
+        (["--trainer.precision", "bf16-true"], "use bf16-mixed, 16-mixed or 32-true"),
+        (
+            ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss"],
+            "EarlyStopping monitors val_loss; there are validation/mean_reciprocal_rank",
+        ),
+        (["--trainer.val_check_interval", "50"], "val_check_interval"),
+        (["--seed_everything", "true"], "name a number"),
+        (
+            ["--data.options", '{"validation": .nan, "test": 4, "minimum_person_photos": 2}'],
+            "validation=nan",
+        ),
         (["--model.encoder.neck", "none"], "small_resnet takes no encoder.neck"),
         (["--model.mix_styles=0.5", "--model.freeze_backbone=true"], "no effect with freeze"),
         (["--seed_everything", "-1"], "must be from 0 to 4294967295"),
@@ -276,3 +290,56 @@ def test_wrong_input_is_one_line_without_a_traceback(
     assert complaint in said[-1]
     assert said[-1].startswith("train.py: ")
     assert not any("Traceback" in line for line in said)
+
+
+def test_a_group_without_settings_is_one_line(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings["trainer"] = None
+    try:
+        status = train.main(write_config(settings, tmp_path / "c.yaml"))
+    except SystemExit as end:
+        status = int(str(end.code))
+    assert status in (1, 2)
+    said = capsys.readouterr().err
+    assert "trainer" in said
+    assert said.count("\n") == 1
+
+
+def test_what_weights_and_biases_refuses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: list[str]) -> None:
+        raise wandb.errors.AuthenticationError("API key must be\n40 characters long")
+
+    monkeypatch.setattr(train, "train", refuse)
+    assert train.main([]) == 1
+    assert capsys.readouterr().err == (
+        "train.py: Weights & Biases: API key must be 40 characters long; WANDB_MODE=offline keeps "
+        "the log here, --wandb false leaves it out\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "end",
+    [["--trainer.max_steps=3"], ["--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=2"]],
+)
+def test_the_last_validation_has_a_picture_however_the_training_ends(
+    settings: dict[str, object], tmp_path: Path, end: list[str]
+) -> None:
+    assert train.main([*write_config(settings, tmp_path / "c.yaml"), *end]) == 0
+    Image.open(tmp_path / "run" / "hits_and_misses.png").verify()
+
+
+def test_rivals_have_the_runs_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    data = dict.fromkeys(("reader", "path", "options", "cache", "broken_limit"))
+    own = Namespace(data=data, wandb=False, seed_everything=5)
+    assert train.run_rival(tmp_path / "rival.yaml", own, tmp_path) is None
+    assert commands[0][commands[0].index("--seed_everything") + 1] == "5"

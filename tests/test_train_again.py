@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pandas as pd
 import pytest
 import torch
 from helpers_catalog import ROOT
@@ -183,3 +185,84 @@ def test_control_c_says_how_to_go_on(settings: dict[str, object], tmp_path: Path
     assert process.returncode == 1
     assert b"--ckpt_path last goes on" in said
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (["--model.learning_rate=1e-7"], "model.learning_rate 0.002, not 1e-07"),
+        (["--model.freeze_backbone=true"], "freeze_backbone False, not True"),
+        (["--model.optimiser=sgd", "--model.loss=infonce"], "loss sigmoid, not infonce, optimiser"),
+        (["--model.encoder.widths=[8,24]"], "is of another encoder"),
+    ],
+)
+def test_a_run_does_not_go_on_by_another_recipe(
+    settings: dict[str, object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: list[str],
+    told: str,
+) -> None:
+    """And what it went by is still in its folder."""
+    arguments = [*write_config(settings, tmp_path / "c.yaml"), "--trainer.max_epochs=1"]
+    assert train.main(arguments) == 0
+    before = (tmp_path / "run" / "config.yaml").read_bytes()
+    capsys.readouterr()
+    assert train.main([*arguments, "--ckpt_path=last", *change]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told in said
+    assert "go on with the config.yaml beside it" in said
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == before
+
+
+def test_a_run_does_not_go_on_where_products_changed_sides(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*write_config(settings, tmp_path / "c.yaml"), "--trainer.max_epochs=1"]
+    assert train.main(arguments) == 0
+    manifest = tmp_path / "run" / "manifest.csv"
+    frame = pd.read_csv(manifest, dtype=str)
+    swapped = frame["product_id"][frame["split"] == "train"].iloc[0]
+    frame.loc[frame["product_id"] == swapped, "split"] = "test"
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    table = ["--data.reader=manifest", f"--data.path={tmp_path}/other.csv", "--data.options={}"]
+    assert train.main([*arguments, *table, "--ckpt_path=last"]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"1 products that were trained on are held out now ({swapped})" in said
+
+
+def test_a_finished_run_that_goes_on_keeps_what_its_training_cost(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    arguments = [*write_config(settings, tmp_path / "c.yaml"), "--trainer.max_epochs=1"]
+    assert train.main(arguments) == 0
+    first = read_run(tmp_path / "run" / "report.json").cost
+    assert train.main([*arguments, "--ckpt_path=last"]) == 0
+    again = read_run(tmp_path / "run" / "report.json").cost
+    assert again.images_per_second == pytest.approx(first.images_per_second)
+
+
+@pytest.mark.parametrize("content", ["half", "weights alone", "a tensor"])
+def test_what_is_no_training_checkpoint_is_told(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    place = tmp_path / "given.ckpt"
+    torch.save(torch.zeros(3) if content == "a tensor" else {"state_dict": {}}, place)
+    if content == "half":
+        place.write_bytes(place.read_bytes()[: place.stat().st_size // 2])
+    arguments = write_config(settings, tmp_path / "c.yaml")
+    assert train.main([*arguments, "--ckpt_path", str(place)]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith(f"train.py: {place}: no training checkpoint, or damaged")
+
+
+def test_what_another_run_left_is_not_recommended() -> None:
+    def remedy(last: str, given: str | None) -> str:
+        watchers = SimpleNamespace(last=SimpleNamespace(best_model_path=last))
+        return train.remedy_of(
+            cast(Any, SimpleNamespace(watchers=watchers, config={"ckpt_path": given}))
+        )
+
+    assert remedy("run/last.ckpt", None) == "--ckpt_path last goes on after the last epoch"
+    assert remedy("", "last") == "--ckpt_path last goes on where it began"
+    assert remedy("", None) == "its first epoch did not end, so there is nothing to go on from"

@@ -9,7 +9,7 @@ import pytest
 from helpers_isolation import KnownIsolation, groups_with, isolation_of
 
 from datasets import worn
-from datasets.manifest import find_faults, read_manifest
+from datasets.manifest import ManifestError, find_faults, read_manifest
 from datasets.worn import read_worn
 from siamese.isolation_file import save_isolation
 from siamese.photos import open_photo
@@ -103,3 +103,22 @@ def test_the_command_writes_a_manifest_or_says_what_is_wrong(
     assert worn.main([*words, str(tmp_path / "upper.safetensors")]) == 0
     assert "2 products that a person wears" in capsys.readouterr().out
     assert len(read_manifest(tmp_path / "out" / "manifest.csv")) == 4
+
+
+def test_of_a_photo_with_a_box_what_the_box_shows_is_looked_at(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see(monkeypatch, DRESSED)
+    product = products_of(shop).iloc[:1]
+    photo = cv2.imread(product["path"].iloc[0])
+    assert photo is not None
+    wide = np.full((96, 164, 3), 255, np.uint8)
+    wide[:, 100:] = photo
+    cv2.imwrite(str(tmp_path / "wide.png"), wide)
+    boxed = product.assign(path=str(tmp_path / "wide.png"), x1=100, y1=0, x2=164, y2=96)
+    frame = read_worn(boxed, tmp_path / "worn", "known", workers=1)
+    person = frame[frame["role"] == "person"].iloc[0]
+    assert person[["x1", "y1", "x2", "y2"]].tolist() == [116, 20, 148, 60]
+    gone = product.assign(path=None)
+    with pytest.raises(ManifestError, match="path is missing"):
+        read_worn(gone, tmp_path / "worn", "known", workers=1)

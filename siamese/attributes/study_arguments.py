@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from siamese.argument_types import positive, share
+from siamese.argument_types import place, positive, share
 
 LABELS = ("articleType", "gender")
 SPLITS = ("train", "validation", "test", "all")
@@ -47,7 +47,9 @@ def add_compare(commands: Any, broken: argparse.ArgumentParser) -> None:
 def add_explore(commands: Any) -> None:
     """`explore`: pictures and tables of a catalog's labels and embeddings."""
     explore = commands.add_parser("explore", help="labels, clusters and a map of a catalog")
-    explore.add_argument("--catalog", default="catalogs/default", help="folder or LanceDB URI")
+    explore.add_argument(
+        "--catalog", type=place, default="catalogs/default", help="folder or LanceDB URI"
+    )
     explore.add_argument("--out", default="exploration", help="folder of pictures and tables")
     explore.add_argument(
         "--labels",

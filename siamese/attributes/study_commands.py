@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from siamese.errors import UserError
+from siamese.files import check_writable
 from siamese.listing import ListedPhoto, listed_in_manifest
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def compare_all(arguments: Namespace, photos: Photos, device: str) -> str:
     fitted = photos.fitted or photos.products
     sample = Sample([photo.path for photo in fitted], [photo.box for photo in fitted])
     out, compared = Path(arguments.out), []
-    out.mkdir(parents=True, exist_ok=True)
+    check_writable(out / "report")
     for label, name in encoders.items():
         print(f"{label} …", file=sys.stderr)
         checkpoint = extractor(name, sample).to(device)
@@ -139,7 +140,7 @@ def explore(arguments: Namespace, catalog: Catalog) -> str:
     products = products_of(catalog.snapshot(), arguments.where)
     columns = label_columns(products.table, arguments.labels)
     out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
+    check_writable(out / "report")
     counts = label_counts(products.table, columns)
     counts.to_csv(out / "labels.csv", index=False)
     summary = overview(products.table, counts)

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Annotated, Any
 
+from fastapi import Request
 from pydantic import Field, TypeAdapter, ValidationError
 
 from siamese.preprocessing import Box
@@ -22,6 +23,7 @@ from siamese.serving.schemas import (
     Value,
 )
 
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 _FILTERS: TypeAdapter[dict[str, list[Value] | RangeIn]] = TypeAdapter(
     Annotated[
         dict[
@@ -37,6 +39,30 @@ _ATTRIBUTES: TypeAdapter[dict[str, Value | None]] = TypeAdapter(
         Field(max_length=MOST_ATTRIBUTES),
     ]
 )
+
+
+async def known_fields_alone(request: Request) -> None:
+    """A dependency of routes: what they would not look at is a mistake, such as `where`.
+
+    Raises:
+        ProblemError: A parameter or field that the route does not have.
+    """
+    own = request.scope["route"].dependant
+    needed = (own, *own.dependencies)
+    asked = {field.alias for each in needed for field in each.query_params}
+    _refuse_unknown("parameter", set(request.query_params), asked)
+    if request.headers.get("content-type", "").startswith(FORMS):
+        sent = {field.alias for each in needed for field in each.body_params}
+        _refuse_unknown("field", set(await request.form()), sent)
+
+
+def _refuse_unknown(kind: str, given: set[str], known: set[str]) -> None:
+    """Raise `ProblemError` for what is not known."""
+    if unknown := sorted(given - known):
+        have = ", ".join(sorted(known)) or "none"
+        raise ProblemError(
+            422, "invalid-request", f"no {kind} {unknown[0][:60]!r} here; there are {have}"
+        )
 
 
 def filters_of(text: str) -> Filters:

@@ -17,7 +17,7 @@ from siamese.embedding import embed_all
 from siamese.errors import UserError
 from siamese.photos import PhotoError
 from siamese.products import PATH
-from siamese.serving.fields import attributes_of, filters_of
+from siamese.serving.fields import attributes_of, filters_of, known_fields_alone
 from siamese.serving.outgoing import facet_out, photo_places, product_out
 from siamese.serving.problems import ProblemError, problems
 from siamese.serving.queries import place_of
@@ -41,7 +41,7 @@ from siamese.serving.table import rows_of_csv
 from siamese.serving.thumbnails import SIDES
 from siamese.serving.uploads import as_stored
 
-router = APIRouter(prefix="/v1", tags=["catalog"])
+router = APIRouter(prefix="/v1", tags=["catalog"], dependencies=[Depends(known_fields_alone)])
 # Checked before the body is read, see `guards`; here for the API's document.
 token = [Depends(HTTPBearer(auto_error=False, description="The admin token"))]
 MOST_PHOTOS = 20  # of a product in one request

@@ -6,7 +6,7 @@ import base64
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 
 from siamese.explanation import explain
 from siamese.explanation_sheet import PHOTO, overlaid
@@ -14,7 +14,7 @@ from siamese.photos import PhotoError
 from siamese.preprocessing import Box
 from siamese.products import PATH
 from siamese.serving import queries
-from siamese.serving.fields import box_of, filters_of, taste_of
+from siamese.serving.fields import box_of, filters_of, known_fields_alone, taste_of
 from siamese.serving.outgoing import answer_out, photo_places
 from siamese.serving.problems import ProblemError, id_of, problems
 from siamese.serving.queries import Seen, choice_of, known_taste, look
@@ -37,7 +37,7 @@ from siamese.serving.shop import Goods
 from siamese.serving.tokens import embedding_of
 from siamese.serving.uploads import as_stored, check_upload, encoded
 
-router = APIRouter(prefix="/v1", tags=["search"])
+router = APIRouter(prefix="/v1", tags=["search"], dependencies=[Depends(known_fields_alone)])
 EXPLAINED_QUALITY = 85
 Photo = Annotated[UploadFile, File(description="JPEG, PNG, WebP, AVIF or GIF")]
 Garment = Annotated[

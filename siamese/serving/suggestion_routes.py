@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from siamese.recommend.complements import complements
 from siamese.recommend.defaults import CATEGORY, DIFFERENT, SAME
 from siamese.recommend.variants import Suggestion, variants
+from siamese.serving.fields import known_fields_alone
 from siamese.serving.outgoing import product_out
 from siamese.serving.problems import ProblemError, problems
 from siamese.serving.queries import place_of
@@ -18,7 +19,7 @@ from siamese.serving.search_routes import unknown_product
 from siamese.serving.services import Served
 from siamese.serving.shop import Goods
 
-router = APIRouter(prefix="/v1", tags=["suggestions"])
+router = APIRouter(prefix="/v1", tags=["suggestions"], dependencies=[Depends(known_fields_alone)])
 EACH = 2  # products of a category
 
 

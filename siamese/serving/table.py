@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
+from siamese.files import separator_of
 from siamese.products import CatalogError
 
 ID_COLUMNS = ("product_id", "id")
@@ -69,7 +70,9 @@ def _cells(content: bytes) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of equal length, without empty rows."""
     try:
         text = content.decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text, newline=""), _delimiter(text), strict=True))
+        separator = separator_of(text.split("\n", 1)[0])
+        lines = io.StringIO(text, newline="")
+        rows = list(csv.reader(lines, delimiter=separator, strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise CatalogError("table: no CSV in UTF-8; save it as one") from error
     rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
@@ -80,24 +83,6 @@ def _cells(content: bytes) -> tuple[list[str], list[list[str]]]:
         wrong = next(place for place, row in enumerate(rows) if len(row) != width)
         raise CatalogError(f"table: row {wrong + 1} has another number of cells than the heading")
     return rows[0], rows[1:]
-
-
-class _Comma(csv.excel):
-    delimiter = ","
-
-
-class _Semicolon(csv.excel):
-    delimiter = ";"
-
-
-class _Tab(csv.excel):
-    delimiter = "\t"
-
-
-def _delimiter(text: str) -> type[csv.excel]:
-    """What the heading has most of."""
-    heading = text.split("\n", 1)[0]
-    return max((_Comma, _Semicolon, _Tab), key=lambda dialect: heading.count(dialect.delimiter))
 
 
 def _typed(name: str, texts: Sequence[str], kind: pa.DataType | None) -> list[Value | None]:
