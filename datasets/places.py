@@ -34,7 +34,9 @@ from siamese.products import listed
 
 def manifest_photos(path: str, text: Collection[str] = ()) -> list[ListedPhoto]:
     """The product photos of a manifest file; these columns hold text, whatever it looks like."""
-    return listed_in_manifest(read_manifest(path, text))
+    manifest = read_manifest(path, text)
+    _tell_of_spoilt_numbers(path, manifest.drop(columns=list(text), errors="ignore"))
+    return listed_in_manifest(manifest)
 
 
 def folder_photos(folder: str, attributes: str | None) -> list[ListedPhoto]:
@@ -47,7 +49,9 @@ def folder_photos(folder: str, attributes: str | None) -> list[ListedPhoto]:
     if "product_id" not in table:  # renamed first, so that 000001 stays text
         table = table.rename(columns={"id": "product_id"})
     _check_repeated(attributes, table)
-    photos = listed_in_folder(folder, with_numbers(table))
+    table = with_numbers(table)
+    _tell_of_spoilt_numbers(attributes, table)
+    photos = listed_in_folder(folder, table)
     if "path" not in table:
         _tell_of_shared_names(photos)
     listed_ids = set(table["product_id"].dropna())
@@ -71,6 +75,21 @@ def _tell_of_shared_names(photos: Sequence[ListedPhoto]) -> None:
             f"{listed(shared)}; if they are not, give --attributes with product_id and path",
             file=sys.stderr,
         )
+
+
+def _tell_of_spoilt_numbers(path: str, table: pd.DataFrame) -> None:
+    """A line on stderr for a column that holds text for the sake of a few cells."""
+    for name in table.columns.difference(list(NO_ATTRIBUTES)):
+        known = table[name].dropna()
+        numbers = pd.to_numeric(known, errors="coerce")
+        odd, fine = known[numbers.isna()], known[numbers.notna()].astype("str")
+        codes = fine.str.match(r"[+-]?0\d").any()
+        if 0 < len(odd) <= len(known) / 10 and not codes:
+            print(
+                f"{path}: column {name} holds text, since {odd.iloc[0]!r} is no number; mend it if "
+                "numbers are meant",
+                file=sys.stderr,
+            )
 
 
 def _check_repeated(path: str, table: pd.DataFrame) -> None:

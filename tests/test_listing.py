@@ -132,3 +132,20 @@ def test_photos_that_are_gone_are_told_by_an_explanation(
     told = run("search", asked, "--explain", tmp_path / "why.png", "--top", "1")
     assert told.code == 0
     assert f"{photo}: cannot be opened, so nothing explains it" in told.err
+
+
+def test_a_column_of_numbers_that_a_cell_spoils_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "shop.csv"
+    lines = ["id,price,code,kind"]
+    for number in range(12):
+        (tmp_path / f"p{number}.jpg").write_bytes(b"")
+        price = '"1,299.00"' if number == 3 else str(number)
+        lines.append(f"p{number},{price},{'x' if number else ''}0{number},{'ab'[number % 2]}")
+    table.write_text("\n".join(lines))
+    folder_photos(str(tmp_path), str(table))
+    assert capsys.readouterr().err == (
+        f"{table}: column price holds text, since '1,299.00' is no number; mend it if numbers are "
+        "meant\n"
+    )
