@@ -126,7 +126,7 @@ def test_product_ids_of_any_text_survive_a_csv(
         (None, "no such file"),
         (b"", "is empty"),
         (b"path,product_id,role,split\n", "has no rows"),
-        (b"path;product_id;role;split\na;b;c;d\n", "no column path, product_id, role, split"),
+        (b"path|product_id|role|split\na|b|c|d\n", "no column path, product_id, role, split"),
         (b"path,product_id,role\na,1,product\n", "no column split"),
         ("path,product_id,role,split\nä,1,product,test\n".encode("latin-1"), "UTF-8"),
         (b'path,product_id,role,split\n"a,1,product,test\n', "cannot be read as CSV"),
