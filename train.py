@@ -128,7 +128,14 @@ def resume_from(choice: str | None, folder: Path) -> Path | None:
         found = torch.load(path, map_location="cpu", weights_only=True)
         for part in ("state_dict", "optimizer_states", "callbacks", "pytorch-lightning_version"):
             found[part]
-    except (pickle.UnpicklingError, RuntimeError, OSError, LookupError, TypeError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        OSError,
+        EOFError,
+        LookupError,
+        TypeError,
+    ) as error:
         raise UserError(f"{path}: no training checkpoint, or damaged; give a last.ckpt") from error
     return path
 

@@ -172,7 +172,10 @@ class HitsAndMisses(Callback):
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, SiameseModule)
-        sheet = ranking_sheet(self._rows(trainer, pl_module))
+        rows = self._rows(trainer, pl_module)
+        if not rows:  # of a few batches of a trial
+            return
+        sheet = ranking_sheet(rows)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(self.path)
         for logger in trainer.loggers:

@@ -242,12 +242,14 @@ def test_a_finished_run_that_goes_on_keeps_what_its_training_cost(
     assert again.images_per_second == pytest.approx(first.images_per_second)
 
 
-@pytest.mark.parametrize("content", ["half", "weights alone", "a tensor"])
+@pytest.mark.parametrize("content", ["half", "nothing", "weights alone", "a tensor"])
 def test_what_is_no_training_checkpoint_is_told(
     settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
     place = tmp_path / "given.ckpt"
     torch.save(torch.zeros(3) if content == "a tensor" else {"state_dict": {}}, place)
+    if content == "nothing":
+        place.write_bytes(b"")
     if content == "half":
         place.write_bytes(place.read_bytes()[: place.stat().st_size // 2])
     arguments = write_config(settings, tmp_path / "c.yaml")
