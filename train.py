@@ -126,16 +126,10 @@ def resume_from(choice: str | None, folder: Path) -> Path | None:
         raise UserError(f"{path}: no training checkpoint to go on from; leave out --ckpt_path")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-        for part in ("state_dict", "optimizer_states", "callbacks", "pytorch-lightning_version"):
-            found[part]
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        LookupError,
-        TypeError,
-    ) as error:
+        parts = {"state_dict", "optimizer_states", "callbacks", "pytorch-lightning_version"}
+        if not isinstance(found, dict) or parts - found.keys():
+            raise TypeError(f"{type(found).__name__} without all of {', '.join(sorted(parts))}")
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, TypeError) as error:
         raise UserError(f"{path}: no training checkpoint, or damaged; give a last.ckpt") from error
     return path
 
