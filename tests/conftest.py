@@ -61,6 +61,29 @@ def settings(rendered: Path, tmp_path: Path) -> dict[str, object]:
     }
 
 
+@pytest.fixture
+def folder(shop: Path, tmp_path: Path) -> Path:
+    """A copy of the served shop that a module defines, for a test that changes it."""
+    from helpers_serving import copy_of
+
+    return copy_of(shop, tmp_path)
+
+
+@pytest.fixture
+def client(folder: Path) -> Iterator[Any]:
+    """Of a server of that copy."""
+    from helpers_serving import client_of
+
+    with client_of(folder) as client:
+        yield client
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> bytes:
+    """Of a product that the shop does not have yet."""
+    return draw_photo(tmp_path / "new.png", hue=250, stripes=5).read_bytes()
+
+
 @pytest.fixture(scope="module")
 def published() -> torch.nn.Module:
     """Stands for a published model: random weights, with a classifier as the files have."""

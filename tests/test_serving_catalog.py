@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from helpers_catalog import draw_photo
 from helpers_serving import (
     ADMIN,
     IDS,
-    client_of,
-    copy_of,
     ids_of,
     make_shop,
     picture,
@@ -30,23 +26,6 @@ from siamese.serving.table import rows_of_csv
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_shop(tmp_path_factory.mktemp("shop"))
-
-
-@pytest.fixture
-def folder(shop: Path, tmp_path: Path) -> Path:
-    return copy_of(shop, tmp_path)
-
-
-@pytest.fixture
-def client(folder: Path) -> Iterator[TestClient]:
-    with client_of(folder) as client:
-        yield client
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> bytes:
-    """Of a product that the shop does not have yet."""
-    return draw_photo(tmp_path / "new.png", hue=250, stripes=5).read_bytes()
 
 
 def test_a_product_that_is_added_is_found_at_once(client: TestClient, photo: bytes) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ from helpers_serving import (
     ADMIN,
     IDS,
     SOON,
-    client_of,
-    copy_of,
     make_shop,
     photo_of,
     picture,
@@ -34,23 +31,6 @@ from siamese.serving.shop import Shop
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_shop(tmp_path_factory.mktemp("shop"))
-
-
-@pytest.fixture
-def folder(shop: Path, tmp_path: Path) -> Path:
-    return copy_of(shop, tmp_path)
-
-
-@pytest.fixture
-def client(folder: Path) -> Iterator[TestClient]:
-    with client_of(folder) as client:
-        yield client
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> bytes:
-    """Of a product that the shop does not have yet."""
-    return draw_photo(tmp_path / "new.png", hue=250, stripes=5).read_bytes()
 
 
 def test_what_another_process_adds_is_found_soon(
