@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from siamese.depthwise import train_depthwise_quickly
 from siamese.errors import UserError
 from siamese.histogram import HISTOGRAMS
 from siamese.preprocessing import Preprocessing
@@ -58,6 +59,7 @@ def load_backbone(
     _check_patches(backbone, called, (height, width))
     if not isinstance(pretrained, bool):
         load_weights(backbone, pretrained)
+    train_depthwise_quickly(backbone)
     return backbone.train(), _features(backbone, called, (height, width))
 
 
