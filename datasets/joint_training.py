@@ -44,7 +44,7 @@ from siamese.errors import UserError
 from siamese.evaluation import codes
 from siamese.extractors import extractor
 from siamese.files import check_writable
-from siamese.joint_head import JointHead
+from siamese.joint_head import JointHead, Standardisation
 from siamese.pair_score import info_nce_loss
 from siamese.parts import parts_of
 from siamese.roles import Role, roles_of
@@ -244,8 +244,15 @@ def _pooled(several: Concatenation, photos: Tensor) -> tuple[list[list[Tensor]],
     return [pooled for _, pooled in seen], [encoder.embed_views(each) for encoder, each in seen]
 
 
-def train(encoder: Encoder, seen: Seen, steps: int, seed: int) -> None:
+def train(encoder: Encoder, seen: Seen, steps: int, seed: int, dropout: float = 0.0) -> None:
     """Train the joint head of encoders side by side, in place.
+
+    Args:
+        encoder: Its joint head is trained.
+        seen: What it is trained on.
+        steps: Batches.
+        seed: Of the batches.
+        dropout: Share of the features that each photo goes without, drawn anew for each batch.
 
     Raises:
         UserError: As of `LookAlikes`.
@@ -253,6 +260,9 @@ def train(encoder: Encoder, seen: Seen, steps: int, seed: int) -> None:
     several = encoder.backbone
     assert isinstance(several, Concatenation)
     assert several.joint is not None
+    several.joint.dropout.p = dropout
+    if isinstance(several.joint.norm, Standardisation):
+        several.joint.norm.fit(torch.from_numpy(seen.features[0]).float())
     batches = LookAlikes(seen, steps, seed)
     trainer = Trainer(
         max_epochs=1,  # the data set is the whole training
@@ -284,6 +294,14 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--views", type=int, default=2, help="of each photo")
     parser.add_argument("--light", type=float, default=0.6, help="see data.view_light of train.py")
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument(
+        "--standardise",
+        action="store_true",
+        help="each feature by itself, as those of published networks need",
+    )
+    parser.add_argument(
+        "--dropout", type=float, default=0.0, help="share of features that a photo goes without"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path("data/cache"))
     choice = parser.parse_args(words)
@@ -291,6 +309,8 @@ def main(words: Sequence[str]) -> int:
         parser.error("--size, --views and --steps must be at least 1, --weight above 0")
     if not 0 <= choice.seed < 2**32:
         parser.error("--seed must be from 0 to 4294967295")
+    if not 0 <= choice.dropout < 1:
+        parser.error("--dropout must be at least 0 and below 1")
     if not 0 <= choice.light <= 1:
         parser.error("--light must be from 0 to 1")
     quieten()
@@ -300,12 +320,12 @@ def main(words: Sequence[str]) -> int:
         check_writable(choice.out)
         seed_everything(choice.seed, verbose=False)
         given = extractor(choice.encoder)
-        checkpoint = with_joint_head(given, choice.size, choice.weight)
+        checkpoint = with_joint_head(given, choice.size, choice.weight, choice.standardise)
         photos = ProductPhotos("manifest", choice.manifest, cache=str(choice.cache))
         photos.preprocessing = given.preprocessing
         photos.prepare_data()
         seen = look(given, *photos.part("train"), choice.views, choice.light, choice.seed)
-        train(checkpoint.encoder, seen, choice.steps, choice.seed)
+        train(checkpoint.encoder, seen, choice.steps, choice.seed, choice.dropout)
         checkpoint.encoder.eval()
         checkpoint.save(choice.out)
     except (UserError, OSError) as error:

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from siamese.checkpoint import Checkpoint
-from siamese.encoder import ConcatenationConfig, Encoder, JointConfig, Part
+from siamese.encoder import (
+    ConcatenationConfig,
+    Encoder,
+    JointConfig,
+    Part,
+    StandardisedJointConfig,
+)
 from siamese.errors import UserError
 from siamese.joint_head import JointHead
 from siamese.pair_score import Calibration
@@ -25,8 +31,9 @@ class Concatenation(nn.Module):
     """The parts' unit embeddings one after the other, (B, 3, H, W) → (B, D).
 
     The cosine of two such vectors is the weighted mean of the parts' cosines, however many
-    numbers each has. A joint embedding of what the parts that have a neck see may follow them, and
-    counts as one part more.
+    numbers each has; a part of weight 0 has none of them. A joint embedding may follow, and counts
+    as one part more. It is made of what the parts see that have a neck, or weight 0: those are
+    there for its sake.
 
     Args:
         config: Of at least one part; each gets the photo at its own size and normalisation.
@@ -36,7 +43,7 @@ class Concatenation(nn.Module):
         joint: The head that makes the joint embedding, or None.
 
     Raises:
-        UserError: A joint embedding is asked for, and no part has a neck.
+        UserError: A joint embedding is asked for, and no part is there for it.
     """
 
     def __init__(self, config: ConcatenationConfig) -> None:
@@ -49,12 +56,22 @@ class Concatenation(nn.Module):
             Encoder(part.encoder, part.preprocessing.height, part.preprocessing.width)
             for part in parts
         )
+        # Whether a part learned which of its features matter, or the joint head shall.
+        self._studied = [
+            not length or next(member.neck.parameters(), None) is not None
+            for member, length in zip(self.members, self.lengths, strict=True)
+        ]
         self.joint: JointHead | None = None
         if isinstance(config, JointConfig):
-            studied = [member.features for member in self.members if _has_neck(member)]
+            pairs = zip(self.members, self._studied, strict=True)
+            studied = [member.features for member, is_studied in pairs if is_studied]
             if not studied:
-                raise UserError("a joint embedding needs an encoder with a neck that was trained")
-            self.joint = JointHead(sum(studied), config.joint)
+                raise UserError(
+                    "a joint embedding needs an encoder with a neck that was trained, or one of "
+                    "weight 0"
+                )
+            standardised = isinstance(config, StandardisedJointConfig)
+            self.joint = JointHead(sum(studied), config.joint, standardised)
             self.joint_share = config.joint_weight / (total + config.joint_weight)
 
     @property
@@ -82,14 +99,14 @@ class Concatenation(nn.Module):
 
     def studied(self, pooled: Sequence[Sequence[Tensor]]) -> Tensor:
         """Features that the joint embedding is made of, (..., C), of all parts' pooled views."""
-        pairs = zip(self.members, pooled, strict=True)
-        learned = [torch.stack(list(views)).float() for member, views in pairs if _has_neck(member)]
+        pairs = zip(pooled, self._studied, strict=True)
+        learned = [torch.stack(list(views)).float() for views, is_studied in pairs if is_studied]
         return torch.cat([views.mean(dim=0) for views in learned], dim=-1)
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
         """What the encoders say of the same photos, each (..., its D), side by side."""
         pairs = zip(parts, self.lengths, strict=True)
-        return torch.cat([part * length for part, length in pairs], dim=-1)
+        return torch.cat([part * length for part, length in pairs if length], dim=-1)
 
     def with_joint(self, beside: Tensor, joint: Tensor) -> Tensor:
         """The parts' vector and the joint one, of length 1 each, as one of length 1."""
@@ -97,21 +114,19 @@ class Concatenation(nn.Module):
         return torch.cat([beside * shares[0], joint * shares[1]], dim=-1)
 
 
-def _has_neck(encoder: Encoder) -> bool:
-    """Whether an encoder learned which of its features matter."""
-    return next(encoder.neck.parameters(), None) is not None
-
-
-def with_joint_head(several: Checkpoint, size: int, weight: float) -> Checkpoint:
+def with_joint_head(
+    several: Checkpoint, size: int, weight: float, standardised: bool = False
+) -> Checkpoint:
     """Encoders side by side, and a head for a joint embedding that is to be trained.
 
     Args:
-        several: Of `concatenated`; its own head, if it has one of that size, is trained further.
+        several: Of `concatenated`; its own head, if it has one of that kind, is trained further.
         size: Numbers of the joint embedding.
         weight: What its cosine counts, as `concatenated` has it.
+        standardised: Of `JointHead`.
 
     Raises:
-        UserError: It is one encoder alone, adapted, or of parts without a neck.
+        UserError: It is one encoder alone, adapted, or of parts that are not there for it.
     """
     given = several.encoder
     if not isinstance(given.config, ConcatenationConfig) or several.adaptation is not None:
@@ -119,13 +134,13 @@ def with_joint_head(several: Checkpoint, size: int, weight: float) -> Checkpoint
             "a joint embedding is of several encoders side by side that are not adapted to a "
             "shop; name them as a + b"
         )
-    sizes = sum(part.encoder.embedding_size for part in given.config.parts)
+    sizes = _size_of(given.config.parts)
     plain = {f.name: getattr(given.config, f.name) for f in fields(ConcatenationConfig)}
-    config = JointConfig(
-        **plain | {"embedding_size": sizes + size}, joint=size, joint_weight=weight
-    )
+    kind = StandardisedJointConfig if standardised else JointConfig
+    config = kind(**plain | {"embedding_size": sizes + size}, joint=size, joint_weight=weight)
     encoder = Encoder(config, several.preprocessing.height, several.preprocessing.width)
-    same = isinstance(given.config, JointConfig) and given.config.joint == size
+    same = isinstance(given.config, kind) and given.config.joint == size
+    same = same and isinstance(given.config, StandardisedJointConfig) == standardised
     weights = {n: w for n, w in given.state_dict().items() if same or ".joint." not in n}
     encoder.load_state_dict(weights, strict=same)
     return replace(several, encoder=encoder, calibration=Calibration(), adapted_calibration=None)
@@ -141,10 +156,10 @@ def concatenated(
 
     Args:
         checkpoints: At least one.
-        weights: Above 0, of each one's cosine; None: the same for all.
+        weights: At least 0, of each one's cosine; None: the same for all.
 
     Raises:
-        UserError: One of several is adapted to a shop.
+        UserError: One of several is adapted to a shop, or none counts.
     """
     if len(checkpoints) > 1 and any(each.adaptation is not None for each in checkpoints):
         raise UserError(
@@ -152,13 +167,15 @@ def concatenated(
             "made from, and adapt what comes out"
         )
     weights = weights or [1.0] * len(checkpoints)
+    if not any(weights):
+        raise UserError("none of the encoders counts; give one of them a weight above 0")
     parts = tuple(
         Part(each.encoder.config, each.preprocessing, weight)
         for each, weight in zip(checkpoints, weights, strict=True)
     )
     height = max(part.preprocessing.height for part in parts)
     width = max(part.preprocessing.width for part in parts)
-    size = sum(part.encoder.embedding_size for part in parts)
+    size = _size_of(parts)
     preprocessing = Preprocessing(height, width, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     config = ConcatenationConfig("concatenation", size, parts=parts)
     encoder = Encoder(config, height, width)
@@ -167,6 +184,11 @@ def concatenated(
         own.load_state_dict(given.encoder.state_dict())
     label = " + ".join(dict.fromkeys(each.trained_on for each in checkpoints))
     return Checkpoint(encoder, preprocessing, Calibration(), label)
+
+
+def _size_of(parts: Sequence[Part]) -> int:
+    """Numbers of the parts that count."""
+    return sum(part.encoder.embedding_size for part in parts if part.weight)
 
 
 def _seen_by(preprocessing: Preprocessing, photos: Tensor) -> Tensor:

@@ -34,7 +34,8 @@ class EncoderConfig:
         widths: Channels of each stage of `small_resnet`.
         depth: Residual blocks per stage of `small_resnet`.
         pooling: How `small_resnet`'s feature map becomes one vector: `gem` (generalised mean,
-            Radenović et al. 2019) or `average`. Published backbones keep their own, but for `max`.
+            Radenović et al. 2019) or `average`. Published backbones keep their own, but for `max`
+            and, of timm's, `levels` (mean and deviation of all levels, see `siamese.levels`).
         flip_average: Embed a photo and its mirror image, and take the mean: twice the work, at
             search and validation alike; training steps are not concerned.
         neck: `linear`, or `none` to take the features of a published backbone as they are:
@@ -45,15 +46,21 @@ class EncoderConfig:
     embedding_size: int = 128
     widths: tuple[int, ...] = (64, 128, 256)
     depth: int = 2
-    pooling: Literal["gem", "average", "max"] = "gem"
+    pooling: Literal["gem", "average", "max", "levels"] = "gem"
     flip_average: bool = False
     neck: Literal["linear", "none"] = "linear"
 
     def __post_init__(self) -> None:
         if min(self.embedding_size, self.depth, len(self.widths), *self.widths) < 1:
             raise UserError("embedding_size, depth and each of widths must be at least 1")
-        if self.pooling not in ("gem", "average", "max"):
-            raise UserError(f"pooling must be 'gem', 'average' or 'max', not {self.pooling!r}")
+        if self.pooling not in ("gem", "average", "max", "levels"):
+            raise UserError(
+                f"pooling must be 'gem', 'average', 'max' or 'levels', not {self.pooling!r}"
+            )
+        if self.pooling == "levels" and not self.backbone.startswith("timm/"):
+            raise UserError(
+                f"{self.backbone} has no pooling 'levels', which is for timm's; choose another"
+            )
         if self.neck not in ("linear", "none"):
             raise UserError(f"neck must be 'linear' or 'none', not {self.neck!r}")
 
@@ -85,6 +92,17 @@ class JointConfig(ConcatenationConfig):
 
     joint: int = 256
     joint_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class StandardisedJointConfig(JointConfig):
+    """One whose features are normalised each by itself, see `siamese.joint_head`.
+
+    Args:
+        standardised: Always; files tell it by this.
+    """
+
+    standardised: Literal[True] = True
 
 
 @dataclass(frozen=True)
@@ -154,7 +172,7 @@ class Encoder(nn.Module):
         elif library in ("timm", "torchvision") and name:
             from siamese.pretrained import load_backbone
 
-            pooling = config.pooling if config.pooling == "max" else None
+            pooling = config.pooling if config.pooling in ("max", "levels") else None
             self.backbone, features = load_backbone(
                 library, name, pretrained, height, width, pooling
             )
@@ -228,4 +246,6 @@ def config_from(arguments: dict[str, Any]) -> EncoderConfig:
         for part in settings["parts"]
     )
     kind = JointConfig if "joint" in settings else ConcatenationConfig
+    if "standardised" in settings:
+        kind = StandardisedJointConfig
     return kind(**{**settings, "parts": tuple(parts)})

@@ -99,8 +99,8 @@ def extractor(name: str, sample: Sample = Sample(), tolerance: float | None = No
 def check_extractor(name: str) -> None:
     """Raise `UserError` for what can be told of a name before anything is fetched or fitted."""
     for part, weight in _parts(name):
-        if not 0 < weight < float("inf"):
-            raise UserError(f"{name!r}: the weight of {part} must be a number above 0")
+        if not 0 <= weight < float("inf"):
+            raise UserError(f"{name!r}: the weight of {part} must be a number, at least 0")
         name, equals, file = part.partition("=")
         if part == "report_cnn":
             raise UserError(

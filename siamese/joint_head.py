@@ -9,26 +9,59 @@ Shapes: B photos, h x w positions, C features of all networks, D numbers of the 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+LEAST_SPREAD = 1e-4  # of a feature that tells something
+
+
+class Standardisation(nn.Module):
+    """Each feature less its mean, in units of its standard deviation: (B, C) → (B, C).
+
+    Args:
+        features: C.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("spread", torch.ones(features))
+
+    def fit(self, features: Tensor) -> None:
+        """Take mean and deviation of photos' features, float32 (B, C), for all that follow."""
+        spread, mean = torch.std_mean(features, dim=0, correction=0)
+        self.mean.copy_(mean)
+        # A feature that is the same in all photos tells nothing, and shall not be divided by 0.
+        self.spread.copy_(torch.where(spread > LEAST_SPREAD, spread, torch.inf))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.spread
+
 
 class JointHead(nn.Module):
-    """Layer normalisation and a linear map, (B, C) → unit embeddings, float32 (B, D).
+    """Normalisation and a linear map, (B, C) → unit embeddings, float32 (B, D).
 
     Args:
         features: C.
         size: D.
+        standardised: Normalise each feature by itself, as features of different networks need;
+            else all of a photo's together (layer normalisation).
     """
 
-    def __init__(self, features: int, size: int) -> None:
+    def __init__(self, features: int, size: int, standardised: bool = False) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(features)
+        self.norm: Standardisation | nn.LayerNorm
+        self.norm = Standardisation(features) if standardised else nn.LayerNorm(features)
+        self.dropout = nn.Dropout(0.0)  # a training sets its share
         self.map = nn.Linear(features, size)
 
     def forward(self, features: Tensor) -> Tensor:
         """Pooled features of all networks, side by side."""
-        embedding: Tensor = self.map(self.norm(features.float()))
+        embedding: Tensor = self.map(self.dropout(self.norm(features.float())))
         return functional.normalize(embedding.float(), dim=1)
 
     def parts(self, shares: Tensor) -> Tensor:
@@ -41,6 +74,9 @@ class JointHead(nn.Module):
             shares: Of the features, (B, h, w, C), summing to them.
         """
         positions = shares.shape[1] * shares.shape[2]
+        if isinstance(self.norm, Standardisation):
+            normal = (shares - self.norm.mean / positions) / self.norm.spread
+            return functional.linear(normal, self.map.weight, self.map.bias / positions)
         variance = shares.sum(dim=(1, 2)).var(dim=1, correction=0)
         spread = (variance + self.norm.eps).sqrt()[:, None, None, None]
         centred = (shares - shares.mean(dim=3, keepdim=True)) / spread

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from siamese.errors import UserError
-from siamese.photos import PhotoError, PhotoSource, named, open_photo
+from siamese.photos import SMALLEST_SIDE, PhotoError, PhotoSource, named, open_photo
 
 if TYPE_CHECKING:
     import torch
@@ -152,4 +152,9 @@ def _inside(box: Box, width: int, height: int) -> Sides:
     x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
     if x1 >= x2 or y1 >= y2:
         raise PhotoError(f"box {box} lies outside of the photo, which is {width} x {height}")
+    if min(x2 - x1, y2 - y1) < SMALLEST_SIDE:
+        raise PhotoError(
+            f"box {box} shows {x2 - x1} x {y2 - y1} pixels of the photo; draw it around the "
+            f"garment, {SMALLEST_SIDE} or more each way"
+        )
     return x1, y1, x2, y2

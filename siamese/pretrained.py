@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from siamese.depthwise import train_depthwise_quickly
 from siamese.errors import UserError
 from siamese.histogram import HISTOGRAMS
+from siamese.levels import LevelStatistics
 from siamese.preprocessing import Preprocessing
 from siamese.weights import CLASSIFIERS, HUB, load_weights, not_fetched, reason_of
 
@@ -28,7 +29,7 @@ def load_backbone(
     pretrained: bool | str | Path,
     height: int,
     width: int,
-    pooling: Literal["max"] | None = None,
+    pooling: Literal["max", "levels"] | None = None,
 ) -> tuple[nn.Module, int]:
     """A feature extractor, (B, 3, height, width) → (B, features), and its number of features.
 
@@ -39,7 +40,8 @@ def load_backbone(
             read by `siamese.weights.load_weights`, `False` starts from random weights.
         height: Of the input in pixels; timm's vision transformers are built for it.
         width: Likewise.
-        pooling: Of its feature map, in place of its own.
+        pooling: Of its feature map, in place of its own; `levels` takes those of all levels, see
+            `siamese.levels`.
 
     Raises:
         UserError: Unknown model, weights that do not fit it, or the hub cannot be reached.
@@ -49,7 +51,8 @@ def load_backbone(
     fetch = pretrained is True
     build = _timm_backbone if library == "timm" else _torchvision_backbone
     try:
-        backbone = build(name, fetch, (height, width), pooling)
+        own = pooling if pooling != "levels" else None
+        backbone = build(name, fetch, (height, width), own)
     except UserError:
         raise
     except Exception as error:  # the hubs' clients raise errors of their own
@@ -59,6 +62,8 @@ def load_backbone(
     _check_patches(backbone, called, (height, width))
     if not isinstance(pretrained, bool):
         load_weights(backbone, pretrained)
+    if pooling == "levels":
+        backbone = _levels_of(backbone, called)
     train_depthwise_quickly(backbone)
     return backbone.train(), _features(backbone, called, (height, width))
 
@@ -197,6 +202,13 @@ def _torchvision_backbone(
             setattr(model, classifier, nn.Flatten())
             return model
     raise UserError(f"torchvision/{name}: its classifier is not known; use the model of timm")
+
+
+def _levels_of(backbone: nn.Module, called: str) -> LevelStatistics:
+    """What a model of timm sees at all levels; not every one tells them."""
+    if not hasattr(backbone, "forward_intermediates"):
+        raise UserError(f"{called}: its levels cannot be seen; choose another model of timm")
+    return LevelStatistics(backbone)
 
 
 def _check_patches(backbone: nn.Module, called: str, size: tuple[int, int]) -> None:

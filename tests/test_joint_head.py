@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from siamese.attributes.one_pass import embed_and_tag
@@ -14,7 +15,7 @@ from siamese.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from siamese.concatenation import Concatenation, concatenated, with_joint_head
 from siamese.encoder import ConcatenationConfig, Encoder, EncoderConfig, JointConfig, config_from
 from siamese.errors import UserError
-from siamese.joint_head import JointHead
+from siamese.joint_head import JointHead, Standardisation
 from siamese.local_embedding import local_embeddings
 from siamese.pair_score import Calibration
 from siamese.preprocessing import Preprocessing
@@ -51,6 +52,7 @@ def joint_of(weight: float = 2.0, flip: bool = False) -> Checkpoint:
     torch.manual_seed(5)
     several = with_joint_head(concatenated(parts_alone(flip)), SIZE, weight)
     head = head_of(several)
+    assert isinstance(head.norm, nn.LayerNorm)
     torch.nn.init.normal_(head.norm.bias)
     torch.nn.init.uniform_(head.norm.weight, 0.5, 2)
     return several
@@ -78,6 +80,7 @@ def test_its_cosine_counts_by_its_weight_beside_those_of_the_parts(flip: bool) -
     ]
     features = torch.cat(pooled, dim=1)
     head = head_of(whole)
+    assert isinstance(head.norm, nn.LayerNorm)
     centred = features - features.mean(dim=1, keepdim=True)
     normal = centred / (centred.square().mean(dim=1, keepdim=True) + head.norm.eps).sqrt()
     mapped = (normal * head.norm.weight + head.norm.bias) @ head.map.weight.T + head.map.bias
@@ -98,6 +101,69 @@ def test_a_second_look_and_an_explanation_of_it_agree() -> None:
     found = local_embeddings(twice, noise(3), [Role.PERSON] * 3)
     assert found.exact
     torch.testing.assert_close(found.parts.sum(dim=(1, 2)), found.whole, rtol=0, atol=1e-4)
+
+
+def standardised(weights: tuple[float, float, float] = (1.0, 0.0, 1.0)) -> Checkpoint:
+    """The second network is there for the joint embedding alone."""
+    torch.manual_seed(5)
+    several = concatenated(parts_alone(), weights)
+    joint = with_joint_head(several, SIZE, 2.0, standardised=True)
+    norm = head_of(joint).norm
+    assert isinstance(norm, Standardisation)
+    norm.fit(torch.randn(50, 32) * torch.arange(32) + 3)
+    return joint
+
+
+def test_a_part_of_weight_0_has_no_numbers_but_the_joint_embedding_is_made_of_it() -> None:
+    pixels = noise(4)
+    whole = standardised()
+    first, second, third = (part.embed_pixels(pixels) for part in parts_alone())
+    assert whole.embedding_size == 16 + 128 + SIZE
+    head = head_of(whole)
+    pooled = [
+        part.encoder.pooled_views(part.normalised(torch.from_numpy(pixels)))[0]
+        for part in parts_alone()[:2]
+    ]
+    features = torch.cat(pooled, dim=1)
+    assert isinstance(head.norm, Standardisation)
+    normal = (features - head.norm.mean) / head.norm.spread
+    joint = functional.normalize(normal @ head.map.weight.T + head.map.bias, dim=1)
+    expected = (first @ first.T + third @ third.T + 2 * joint @ joint.T) / 4
+    found = whole.embed_pixels(pixels)
+    torch.testing.assert_close(found @ found.T, expected, rtol=0, atol=1e-5)
+    without = concatenated(parts_alone(), (1.0, 0.0, 1.0)).embed_pixels(pixels)
+    torch.testing.assert_close(without @ without.T, (first @ first.T + third @ third.T) / 2)
+    bare = without_neck(whole).embed_pixels(pixels)
+    assert bare.shape == (4, 16 + 128)
+    assert not torch.allclose(second, first)
+
+
+def test_standardised_parts_sum_to_the_embedding_and_come_back_from_a_file(tmp_path: Path) -> None:
+    whole = standardised()
+    found = local_embeddings(whole, noise(3))
+    assert found.exact
+    torch.testing.assert_close(found.parts.sum(dim=(1, 2)), found.whole, rtol=0, atol=1e-4)
+    whole.save(tmp_path / "joint.safetensors")
+    again = load_checkpoint(tmp_path / "joint.safetensors")
+    torch.testing.assert_close(again.embed_pixels(noise(2)), whole.embed_pixels(noise(2)))
+    further = with_joint_head(again, SIZE, 1.0, standardised=True)
+    torch.testing.assert_close(head_of(further).map.weight, head_of(whole).map.weight)
+    anew = with_joint_head(again, SIZE, 1.0)
+    assert isinstance(head_of(anew).norm, nn.LayerNorm)
+
+
+def test_standardised_features_have_mean_0_and_deviation_1_but_for_those_that_never_change() -> (
+    None
+):
+    features = torch.randn(40, 5) * torch.tensor([1e-2, 1.0, 50.0, 0.0, 3.0]) + 7
+    norm = Standardisation(5)
+    norm.fit(features)
+    normal = norm(features)
+    varying = [0, 1, 2, 4]
+    torch.testing.assert_close(normal.mean(dim=0), torch.zeros(5), rtol=0, atol=1e-4)
+    deviation = normal.std(dim=0, correction=0)
+    torch.testing.assert_close(deviation[varying], torch.ones(4), rtol=1e-3, atol=0)
+    assert (norm(features + 1)[:, 3] == 0).all()
 
 
 def test_it_comes_back_from_its_file_and_stands_beside_others(tmp_path: Path) -> None:
@@ -147,6 +213,8 @@ def test_what_has_no_joint_embedding_is_refused() -> None:
         with_joint_head(alone[0], SIZE, 1.0)
     with pytest.raises(UserError, match="a neck"):
         with_joint_head(concatenated([colours(), colours()]), SIZE, 1.0)
+    with pytest.raises(UserError, match="none of the encoders counts"):
+        concatenated(alone, [0.0, 0.0, 0.0])
 
 
 def test_a_head_of_that_size_is_trained_further_and_another_begins_anew() -> None:
@@ -154,7 +222,8 @@ def test_a_head_of_that_size_is_trained_further_and_another_begins_anew() -> Non
     given.calibration = given.adapted_calibration = Calibration(scale=9.0)
     same = with_joint_head(given, SIZE, 4.0)
     torch.testing.assert_close(head_of(same).map.weight, head_of(given).map.weight)
-    torch.testing.assert_close(head_of(same).norm.bias, head_of(given).norm.bias)
+    for name, weight in head_of(given).norm.state_dict().items():
+        torch.testing.assert_close(head_of(same).norm.state_dict()[name], weight)
     assert isinstance(same.encoder.config, JointConfig)
     assert same.encoder.config.joint_weight == 4
     assert same.calibration == Calibration()  # its cosines will mean something else

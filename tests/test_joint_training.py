@@ -17,9 +17,10 @@ from datasets.manifest import write_manifest
 from datasets.readers import reader_of
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.concatenation import Concatenation, with_joint_head
-from siamese.encoder import ConcatenationConfig, JointConfig
+from siamese.encoder import ConcatenationConfig, JointConfig, StandardisedJointConfig
 from siamese.errors import UserError
 from siamese.extractors import extractor
+from siamese.joint_head import Standardisation
 from siamese.preprocessing import Preprocessing
 
 
@@ -160,6 +161,32 @@ def test_a_whole_run_adds_a_joint_embedding_and_leaves_the_rest(
     torch.testing.assert_close(both[:, :32] / share**0.5, alone, rtol=0, atol=1e-5)
 
 
+def test_features_of_a_network_that_does_not_count_are_standardised_and_left_out_at_times(
+    manifest: Path, tmp_path: Path
+) -> None:
+    several_in(tmp_path)
+    spec = f"{tmp_path}/0.safetensors + 0*{tmp_path}/1.safetensors"
+    words = [str(manifest), "--encoder", spec, "--size", "8", "--views", "1", "--steps", "3"]
+    words += ["--cache", str(tmp_path / "cache"), "--standardise"]
+    made = {}
+    for dropout in ("0", "0.5"):
+        out = f"{tmp_path}/{dropout}.joint.safetensors"
+        assert joint_training.main([*words, "--dropout", dropout, "--out", out]) == 0
+        made[dropout] = load_checkpoint(out)
+    assert isinstance(made["0"].encoder.config, StandardisedJointConfig)
+    assert made["0"].embedding_size == 16 + 8
+    assert made["0"].fingerprint != made["0.5"].fingerprint
+    several = made["0"].encoder.backbone
+    assert isinstance(several, Concatenation)
+    assert several.joint is not None
+    assert isinstance(several.joint.norm, Standardisation)
+    assert (several.joint.norm.spread > 0).all()
+    assert not several.joint.norm.mean.allclose(torch.zeros(1))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 48, 32, 3), np.uint8)
+    again = made["0.5"].embed_pixels(pixels)  # nothing is left out after the training
+    torch.testing.assert_close(again, made["0.5"].embed_pixels(pixels), rtol=0, atol=0)
+
+
 def test_people_without_a_box_are_seen_closer_and_all_else_as_it_is(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +241,7 @@ def test_what_cannot_be_trained_is_one_line(
         assert message == "gone" or "\n" not in said  # broken photos are listed, as train.py does
     assert joint_training.main([str(manifest), *two[:-1], str(tmp_path)]) == 1
     assert f"{tmp_path}: is a folder" in capsys.readouterr().err
-    for wrong in (["--views", "0"], ["--weight", "0"], ["--light", "2"]):
+    for wrong in (["--views", "0"], ["--weight", "0"], ["--light", "2"], ["--dropout", "1"]):
         with pytest.raises(SystemExit):
             joint_training.main([str(manifest), *two, *wrong])
     assert not Path(out).exists()

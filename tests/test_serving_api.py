@@ -109,6 +109,7 @@ def test_filters_choose_what_is_ranked(client: TestClient, shop: Path) -> None:
 def test_a_filter_that_nothing_fits_is_an_empty_answer(client: TestClient, shop: Path) -> None:
     answer = search(client, photo_of(shop, "000"), filters={"baseColour": ["Mauve"]}).json()
     assert (answer["matches"], answer["considered"], answer["in_catalog"]) == ([], 0, False)
+    assert answer["verdict"] == "no product fits the filters"
 
 
 def test_the_box_decides_what_is_seen(client: TestClient, shop: Path) -> None:
@@ -240,6 +241,7 @@ def test_feedback_that_a_full_disk_cut_off_is_not_acknowledged(
         ({"box": "1,2,3"}, "box: write x1,y1,x2,y2"),
         ({"box": "5,5,nan,9"}, "box: write x1,y1,x2,y2"),
         ({"box": "500,500,600,600"}, "lies outside of the photo"),
+        ({"box": "5,5,7,20"}, "shows 2 x 15 pixels of the photo; draw it around the garment"),
         ({"garment": "hat"}, "garment"),
         ({"garment": "upper"}, "this server finds none"),
         ({"filters": "articleType = 'x'"}, "write it like"),

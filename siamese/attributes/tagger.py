@@ -209,9 +209,9 @@ def strip_neck(encoder: Encoder) -> None:
         members = [cast(Encoder, member) for member in encoder.backbone.encoders]
         for member in members:
             strip_neck(member)
-        pairs = zip(encoder.config.parts, members, strict=True)
+        pairs = list(zip(encoder.config.parts, members, strict=True))
         parts = tuple(replace(part, encoder=member.config) for part, member in pairs)
-        encoder.features = sum(member.features for member in members)
+        encoder.features = sum(member.features for part, member in pairs if part.weight)
         encoder.backbone.joint = None
         encoder.config = ConcatenationConfig("concatenation", encoder.features, parts=parts)
     encoder.neck = nn.Identity()
