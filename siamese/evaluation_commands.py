@@ -5,6 +5,7 @@ Progress and warnings go to stderr.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -194,15 +195,17 @@ def distractors_of(
 
     Args:
         photos: Of any products.
-        sought: Paths of the photos that are evaluated; a product that has one, by whatever link,
-            is left out.
+        sought: Paths of the photos that are evaluated; a product that has one, by whatever link
+            or as a copy, is left out.
         limit: At most so many products, in order of their ids.
 
     Raises:
         CatalogError: No product is left.
     """
     places = {os.path.realpath(path) for path in sought}
-    asked = {photo.product_id for photo in photos if os.path.realpath(photo.path) in places}
+    found = {photo.path: os.path.realpath(photo.path) for photo in photos}
+    copies = _copies(set(found.values()) - places, places)
+    asked = {photo.product_id for photo in photos if found[photo.path] in places | copies}
     ids = sorted({photo.product_id for photo in photos} - asked)
     if not ids:
         raise CatalogError(
@@ -210,6 +213,20 @@ def distractors_of(
         )
     kept = set(ids[:limit])
     return [photo for photo in photos if photo.product_id in kept]
+
+
+def _copies(paths: Collection[str], of: Collection[str]) -> set[str]:
+    """Those of some files that hold the very bytes of one of others; missing ones are none."""
+    sizes = {path: os.path.getsize(path) for path in [*paths, *of] if os.path.isfile(path)}
+    possible, wanted = ({sizes[path] for path in each if path in sizes} for each in (paths, of))
+    both = possible & wanted  # only these are read
+    originals = {_digest(path) for path in of if sizes.get(path) in both}
+    return {path for path in paths if sizes.get(path) in both and _digest(path) in originals}
+
+
+def _digest(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _embedded_distractors(

@@ -53,6 +53,18 @@ def test_distractors_may_be_a_manifest_and_are_never_what_is_asked_for(
     assert "all of its products are among those evaluated" in refused.err
 
 
+def test_copies_of_what_is_asked_for_are_no_distractors(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    """Of eight copied photos three are asked for; a file of the same length is none of them."""
+    worn = worn_manifest(tmp_path, shop, STEMS[:3])
+    shutil.copytree(shop / "photos", tmp_path / "copies")
+    sought = (tmp_path / "copies" / f"{STEMS[0]}.png").read_bytes()
+    (tmp_path / "copies" / "other.png").write_bytes(sought[:-1] + b"?")
+    lines = run("evaluate", worn, "--distractors", tmp_path / "copies", "--json").json["retrieval"]
+    assert list(lines) == ["all", "3 + 6 distractors"]
+
+
 def test_strangers_may_ask_a_catalog(run: Run, shop: Path, tmp_path: Path, bad_photo: Path) -> None:
     strangers = tmp_path / "strangers"
     strangers.mkdir()
