@@ -6,7 +6,7 @@ The networks look at each photo a few times, in views that differ; then their fe
 a linear map (`siamese.joint_head`) is trained on, in batches of hundreds of look-alikes, for which
 whole networks would need hours. `infer.py calibrate` makes a checkpoint with probabilities of it.
 
-Shapes: R photos, V views of each, P products in a batch, C features of all networks, D numbers.
+Shapes: R photos, V views of each, P products in a batch, C features of all networks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -27,12 +26,11 @@ import torch
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from datasets.cache import CachedPhotos
-from datasets.look_alikes import NEAREST, nearest_of
+from datasets.joint_batches import Batch, ProductBatches, Seen
 from datasets.module import ProductPhotos
 from datasets.transforms import reseed, training_views
 from siamese.boxes import boxes_of
@@ -50,97 +48,10 @@ from siamese.parts import parts_of
 from siamese.roles import Role, roles_of
 from siamese.runtime import keep_freed_memory
 from siamese.second_look import closer, focus_of
-from siamese.verification import rows_by_product
 
 CHUNK = 64  # photos per forward pass
-GROUPS, ALIKE = 16, 32  # of a batch, and products of each that look alike
 STARTING_SCALES = (15.0, 10.0)  # of the cosine beside, and of the joint one
 RATE, DECAY = 1e-3, 0.05
-
-
-class Seen(NamedTuple):
-    """What the networks say of a training's photos.
-
-    Args:
-        features: float16 (V, R, C), see `Concatenation.studied`.
-        beside: Unit embeddings of the encoders side by side, float32 (V, R, any).
-        product: int64 (R,).
-        is_person: bool (R,).
-    """
-
-    features: np.ndarray
-    beside: Tensor
-    product: np.ndarray
-    is_person: np.ndarray
-
-
-class Batch(NamedTuple):
-    """A person's photo and a product's photo of each of P products.
-
-    Args:
-        person, thing: Features, float32 (P, C).
-        beside: Cosines of the encoders side by side, float32 (P, P), persons in rows.
-    """
-
-    person: Tensor
-    thing: Tensor
-    beside: Tensor
-
-
-class LookAlikes(Dataset[Batch]):
-    """Batches of groups of products whose embeddings are near to each other.
-
-    Batch number n depends on the seed and n alone.
-
-    Args:
-        seen: Of a training's photos.
-        steps: Number of batches.
-        seed: Of all draws.
-
-    Raises:
-        UserError: Fewer than two products have photos of both kinds.
-    """
-
-    def __init__(self, seen: Seen, steps: int, seed: int) -> None:
-        self.seen, self.steps, self.seed = seen, steps, seed
-        self.people = rows_by_product(seen.product, seen.is_person)
-        self.things = rows_by_product(seen.product, ~seen.is_person)
-        self.products = sorted(self.people.keys() & self.things.keys())
-        if len(self.products) < 2:
-            raise UserError(
-                f"{len(self.products)} products have both a product and a person photo; a joint "
-                "embedding is trained on two at least, and better on thousands"
-            )
-        first = seen.beside[0]
-        means = [
-            first[self.people[one]].mean(dim=0) + first[self.things[one]].mean(dim=0)
-            for one in self.products
-        ]
-        self.nearest = nearest_of(functional.normalize(torch.stack(means), dim=1), NEAREST)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __getitem__(self, number: int) -> Batch:
-        random = np.random.default_rng([self.seed, number])
-        count = min(GROUPS, len(self.products))
-        anchors = random.choice(len(self.products), count, replace=False)
-        size = min(ALIKE - 1, self.nearest.shape[1])
-        groups = [random.choice(self.nearest[one], size, replace=False) for one in anchors]
-        chosen = np.unique(np.concatenate([anchors, *groups]))
-        photos = [
-            np.array([random.choice(rows[self.products[one]]) for one in chosen])
-            for rows in (self.people, self.things)
-        ]
-        views = random.integers(len(self.seen.features), size=(2, len(chosen)))
-        person, thing = (
-            torch.from_numpy(self.seen.features[view, rows]).float()
-            for view, rows in zip(views, photos, strict=True)
-        )
-        of_person, of_thing = (
-            self.seen.beside[view, rows] for view, rows in zip(views, photos, strict=True)
-        )
-        return Batch(person, thing, of_person @ of_thing.T)
 
 
 class JointModule(LightningModule):
@@ -149,17 +60,18 @@ class JointModule(LightningModule):
     Args:
         head: Trained in place.
         steps: Of the whole training.
+        alone: Of its own cosine only: the head learns all that it can.
     """
 
-    def __init__(self, head: JointHead, steps: int) -> None:
+    def __init__(self, head: JointHead, steps: int, alone: bool = False) -> None:
         super().__init__()
-        self.head, self.steps = head, steps
+        self.head, self.steps, self.alone = head, steps, alone
         self.scales = nn.Parameter(torch.tensor(STARTING_SCALES).log())
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         beside, joint = self.scales.exp()
         cosines = self.head(batch.person) @ self.head(batch.thing).T
-        logits = beside * batch.beside + joint * cosines
+        logits = joint * cosines + (0 if self.alone else beside * batch.beside)
         same = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
         loss = (info_nce_loss(logits, same) + info_nce_loss(logits.T, same)) / 2
         self.log("loss", loss, prog_bar=True)
@@ -244,7 +156,14 @@ def _pooled(several: Concatenation, photos: Tensor) -> tuple[list[list[Tensor]],
     return [pooled for _, pooled in seen], [encoder.embed_views(each) for encoder, each in seen]
 
 
-def train(encoder: Encoder, seen: Seen, steps: int, seed: int, dropout: float = 0.0) -> None:
+def train(
+    encoder: Encoder,
+    seen: Seen,
+    steps: int,
+    seed: int,
+    dropout: float = 0.0,
+    alone: bool = False,
+) -> None:
     """Train the joint head of encoders side by side, in place.
 
     Args:
@@ -253,9 +172,11 @@ def train(encoder: Encoder, seen: Seen, steps: int, seed: int, dropout: float = 
         steps: Batches.
         seed: Of the batches.
         dropout: Share of the features that each photo goes without, drawn anew for each batch.
+        alone: Train it as if nothing stood beside it, in batches of any products, not of
+            look-alikes.
 
     Raises:
-        UserError: As of `LookAlikes`.
+        UserError: As of `ProductBatches`.
     """
     several = encoder.backbone
     assert isinstance(several, Concatenation)
@@ -263,7 +184,7 @@ def train(encoder: Encoder, seen: Seen, steps: int, seed: int, dropout: float = 
     several.joint.dropout.p = dropout
     if isinstance(several.joint.norm, Standardisation):
         several.joint.norm.fit(torch.from_numpy(seen.features[0]).float())
-    batches = LookAlikes(seen, steps, seed)
+    batches = ProductBatches(seen, steps, seed, alike=not alone)
     trainer = Trainer(
         max_epochs=1,  # the data set is the whole training
         accelerator="cpu",
@@ -274,7 +195,8 @@ def train(encoder: Encoder, seen: Seen, steps: int, seed: int, dropout: float = 
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
     )
-    trainer.fit(JointModule(several.joint, steps).train(), DataLoader(batches, batch_size=None))
+    module = JointModule(several.joint, steps, alone).train()
+    trainer.fit(module, DataLoader(batches, batch_size=None))
 
 
 def main(words: Sequence[str]) -> int:
@@ -302,6 +224,12 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "--dropout", type=float, default=0.0, help="share of features that a photo goes without"
     )
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="learn all that it can, in batches of any products, in place of what the encoders "
+        "beside it miss, in batches of look-alikes: for one that counts more than they do",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path("data/cache"))
     choice = parser.parse_args(words)
@@ -325,7 +253,7 @@ def main(words: Sequence[str]) -> int:
         photos.preprocessing = given.preprocessing
         photos.prepare_data()
         seen = look(given, *photos.part("train"), choice.views, choice.light, choice.seed)
-        train(checkpoint.encoder, seen, choice.steps, choice.seed, choice.dropout)
+        train(checkpoint.encoder, seen, choice.steps, choice.seed, choice.dropout, choice.alone)
         checkpoint.encoder.eval()
         checkpoint.save(choice.out)
     except (UserError, OSError) as error:

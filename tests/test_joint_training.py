@@ -9,9 +9,10 @@ from helpers_catalog import save_checkpoint
 from helpers_data import OPTIONS
 from torch.nn import functional
 
-from datasets import joint_training
+from datasets import joint_batches, joint_training
 from datasets.cache import cache_photos
-from datasets.joint_training import LookAlikes, Seen, look, train
+from datasets.joint_batches import ProductBatches, Seen
+from datasets.joint_training import JointModule, look, train
 from datasets.look_alikes import nearest_of
 from datasets.manifest import write_manifest
 from datasets.readers import reader_of
@@ -20,7 +21,7 @@ from siamese.concatenation import Concatenation, with_joint_head
 from siamese.encoder import ConcatenationConfig, JointConfig, StandardisedJointConfig
 from siamese.errors import UserError
 from siamese.extractors import extractor
-from siamese.joint_head import Standardisation
+from siamese.joint_head import JointHead, Standardisation
 from siamese.preprocessing import Preprocessing
 
 
@@ -51,13 +52,13 @@ def test_the_nearest_are_those_of_all_cosines() -> None:
 
 def test_a_batch_has_a_photo_of_each_kind_of_every_product(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which ones, features tell: each photo and view is one number."""
-    monkeypatch.setattr(joint_training, "GROUPS", 3)
-    monkeypatch.setattr(joint_training, "ALIKE", 4)
+    monkeypatch.setattr(joint_batches, "GROUPS", 3)
+    monkeypatch.setattr(joint_batches, "ALIKE", 4)
     plain = seen_of(30)
     photos = len(plain.product)
     numbers = np.arange(2 * photos).reshape(2, photos, 1).astype(np.float16)
     seen = plain._replace(features=numbers)
-    batches = [LookAlikes(seen, 20, seed=3)[number] for number in range(20)]
+    batches = [ProductBatches(seen, 20, seed=3)[number] for number in range(20)]
     views = set()
     for batch in batches:
         person, thing = (side[:, 0].long().numpy() for side in (batch.person, batch.thing))
@@ -70,36 +71,65 @@ def test_a_batch_has_a_photo_of_each_kind_of_every_product(monkeypatch: pytest.M
         flat = plain.beside.flatten(0, 1)
         torch.testing.assert_close(batch.beside, flat[person] @ flat[thing].T)
     assert views == {0, 1}
-    again = [LookAlikes(seen, 20, seed=3)[number] for number in range(20)]
+    again = [ProductBatches(seen, 20, seed=3)[number] for number in range(20)]
     assert all((a.person == b.person).all() for a, b in zip(batches, again, strict=True))
-    other = LookAlikes(seen, 1, seed=4)[0]
+    other = ProductBatches(seen, 1, seed=4)[0]
     assert (
         other.person.shape != batches[0].person.shape or (other.person != batches[0].person).any()
     )
 
 
 def test_a_group_is_of_products_that_look_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joint_training, "GROUPS", 1)
-    monkeypatch.setattr(joint_training, "ALIKE", 5)
-    monkeypatch.setattr(joint_training, "NEAREST", 4)
+    monkeypatch.setattr(joint_batches, "GROUPS", 1)
+    monkeypatch.setattr(joint_batches, "ALIKE", 5)
+    monkeypatch.setattr(joint_batches, "NEAREST", 4)
     product = np.repeat(np.arange(15), 2)
     kinds = torch.eye(3)[product % 3] + 0.01 * torch.randn(1, 30, 3)  # each third is of one kind
     number = np.arange(30, dtype=np.float16).reshape(1, 30, 1)
     seen = Seen(number, functional.normalize(kinds, dim=2), product, np.arange(30) % 2 > 0)
-    batches = LookAlikes(seen, 10, seed=0)
+    batches = ProductBatches(seen, 10, seed=0)
     for batch in (batches[number] for number in range(len(batches))):
         kinds_met = set(product[batch.thing[:, 0].long().numpy()] % 3)
         assert len(kinds_met) == 1
         assert len(batch.thing) == 5
 
 
+def test_a_batch_of_any_products_is_of_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joint_batches, "ANY", 20)
+    plain = seen_of(30)
+    numbers = np.tile(np.arange(len(plain.product), dtype=np.float16)[None, :, None], (2, 1, 1))
+    batches = ProductBatches(plain._replace(features=numbers), 40, seed=3, alike=False)
+    met = []
+    for batch in (batches[number] for number in range(len(batches))):
+        product = plain.product[batch.thing[:, 0].long().numpy()]
+        assert len(set(product)) == len(product) == 20
+        met += list(product)
+    assert set(met) == set(range(30))
+    assert len(ProductBatches(seen_of(6), 1, 0, alike=False)[0].thing) == 6
+
+
+def test_alone_the_loss_is_of_the_joint_cosine_only() -> None:
+    seen = seen_of(12)
+    batch = ProductBatches(seen, 1, 0)[0]
+    torch.manual_seed(0)
+    module = JointModule(JointHead(32, 6), 10, alone=True)
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    loss = module.training_step(batch, 0)
+    cosines = module.head(batch.person) @ module.head(batch.thing).T * module.scales[1].exp()
+    place = torch.arange(len(cosines))
+    sides = [functional.cross_entropy(each, place) for each in (cosines, cosines.T)]
+    torch.testing.assert_close(loss, sum(sides) / 2)
+    torch.testing.assert_close(loss, module.training_step(batch._replace(beside=cosines), 0))
+
+
 def test_products_without_both_photos_are_no_training() -> None:
     seen = seen_of(4)
     with pytest.raises(UserError, match="1 products have both"):
-        LookAlikes(seen._replace(is_person=seen.is_person & (seen.product == 2)), 1, 0)
+        ProductBatches(seen._replace(is_person=seen.is_person & (seen.product == 2)), 1, 0)
 
 
-def test_it_learns_what_the_encoders_beside_do_not_show(tmp_path: Path) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_it_learns_what_the_encoders_beside_do_not_show(alone: bool, tmp_path: Path) -> None:
     several = with_joint_head(several_in(tmp_path), 12, 2.0)
     backbone = several.encoder.backbone
     assert isinstance(backbone, Concatenation)
@@ -120,7 +150,7 @@ def test_it_learns_what_the_encoders_beside_do_not_show(tmp_path: Path) -> None:
 
     beside, before = first(unknown, unknown.beside[0]), first(unknown, joint(unknown))
     weights = {name: w.clone() for name, w in several.encoder.state_dict().items()}
-    train(several.encoder, seen, steps=300, seed=0)
+    train(several.encoder, seen, steps=300, seed=0, alone=alone)
     after = first(unknown, joint(unknown))
     assert after > 0.7
     assert after > max(beside, before) + 0.3
@@ -167,7 +197,7 @@ def test_features_of_a_network_that_does_not_count_are_standardised_and_left_out
     several_in(tmp_path)
     spec = f"{tmp_path}/0.safetensors + 0*{tmp_path}/1.safetensors"
     words = [str(manifest), "--encoder", spec, "--size", "8", "--views", "1", "--steps", "3"]
-    words += ["--cache", str(tmp_path / "cache"), "--standardise"]
+    words += ["--cache", str(tmp_path / "cache"), "--standardise", "--alone"]
     made = {}
     for dropout in ("0", "0.5"):
         out = f"{tmp_path}/{dropout}.joint.safetensors"
