@@ -207,7 +207,11 @@ def main(words: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("manifest", help="whose training split is studied")
-    parser.add_argument("--encoder", required=True, help="encoders side by side, as of infer.py")
+    parser.add_argument(
+        "--encoder",
+        required=True,
+        help="encoders side by side, as of infer.py; those of weight 0 are there for it alone",
+    )
     parser.add_argument("--out", required=True, help="checkpoint to write")
     parser.add_argument("--size", type=int, default=256, help="numbers of the joint embedding")
     parser.add_argument(
@@ -247,7 +251,7 @@ def main(words: Sequence[str]) -> int:
     try:
         check_writable(choice.out)
         seed_everything(choice.seed, verbose=False)
-        given = extractor(choice.encoder)
+        given = extractor(choice.encoder, studied=True)
         checkpoint = with_joint_head(given, choice.size, choice.weight, choice.standardise)
         photos = ProductPhotos("manifest", choice.manifest, cache=str(choice.cache))
         photos.preprocessing = given.preprocessing

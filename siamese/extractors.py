@@ -77,7 +77,9 @@ class Sample:
     boxes: Sequence[Box | None] | None = None
 
 
-def extractor(name: str, sample: Sample = Sample(), tolerance: float | None = None) -> Checkpoint:
+def extractor(
+    name: str, sample: Sample = Sample(), tolerance: float | None = None, studied: bool = False
+) -> Checkpoint:
     """The encoder of that name, ready to embed.
 
     Args:
@@ -85,22 +87,25 @@ def extractor(name: str, sample: Sample = Sample(), tolerance: float | None = No
             count as 1.
         sample: What `eigenfaces` finds its components in.
         tolerance: Of `eigenfaces`, see `siamese.eigenfaces.fit_eigenfaces`.
+        studied: A joint embedding will be made of it, for whose sake alone encoders of weight 0
+            may be there.
 
     Raises:
         UserError: Unknown name, or its weights cannot be had.
     """
-    check_extractor(name)
+    check_extractor(name, studied)
     parts = _parts(name)
     _warn_of_light_eigenfaces(parts)
     found = [_single(part, sample, tolerance) for part, _ in parts]
     return found[0] if len(found) == 1 else concatenated(found, [weight for _, weight in parts])
 
 
-def check_extractor(name: str) -> None:
+def check_extractor(name: str, studied: bool = False) -> None:
     """Raise `UserError` for what can be told of a name before anything is fetched or fitted."""
     for part, weight in _parts(name):
-        if not 0 <= weight < float("inf"):
-            raise UserError(f"{name!r}: the weight of {part} must be a number, at least 0")
+        if not 0 <= weight < float("inf") or not (weight or studied):
+            least = "of at least 0" if studied else "above 0"
+            raise UserError(f"{name!r}: the weight of {part} must be a number {least}")
         name, equals, file = part.partition("=")
         if part == "report_cnn":
             raise UserError(

@@ -258,6 +258,8 @@ def test_what_cannot_be_trained_is_one_line(
     untrained.write_text(manifest.read_text().replace(",train", ",test"))
     for words, message in (
         ([str(manifest), *one], "side by side"),
+        ([str(manifest), "--encoder", two[1].replace("+ ", "+ -1*"), *two[2:]], "of at least 0"),
+        ([str(manifest), "--encoder", f"0*{one[1]}", *two[2:]], "side by side"),
         ([str(tmp_path / "none.csv"), *two], "none.csv"),
         ([str(damaged), *two, "--cache", str(tmp_path / "cache")], "gone"),
         ([str(untrained), *two, "--cache", str(tmp_path / "cache")], "no photo in the train split"),
