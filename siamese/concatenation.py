@@ -139,8 +139,8 @@ def with_joint_head(
     kind = StandardisedJointConfig if standardised else JointConfig
     config = kind(**plain | {"embedding_size": sizes + size}, joint=size, joint_weight=weight)
     encoder = Encoder(config, several.preprocessing.height, several.preprocessing.width)
-    same = isinstance(given.config, kind) and given.config.joint == size
-    same = same and isinstance(given.config, StandardisedJointConfig) == standardised
+    there = given.config
+    same = isinstance(there, JointConfig) and type(there) is kind and there.joint == size
     weights = {n: w for n, w in given.state_dict().items() if same or ".joint." not in n}
     encoder.load_state_dict(weights, strict=same)
     return replace(several, encoder=encoder, calibration=Calibration(), adapted_calibration=None)

@@ -33,8 +33,8 @@ def train_depthwise_quickly(backbone: nn.Module) -> None:
 def _is_slow(convolution: nn.Conv2d) -> bool:
     depthwise = convolution.groups == convolution.in_channels == convolution.out_channels > 1
     known = type(convolution) in (nn.Conv2d, Conv2dSame) and convolution.padding_mode == "zeros"
-    large = max(*convolution.kernel_size, *(s + 2 for s in convolution.stride)) > 3
-    return depthwise and known and large and not isinstance(convolution.padding, str)
+    slow = max(convolution.kernel_size) > 3 or max(convolution.stride) > 1
+    return depthwise and known and slow and not isinstance(convolution.padding, str)
 
 
 class DepthwiseConv2d(nn.Conv2d):

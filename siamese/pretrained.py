@@ -12,7 +12,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from siamese.depthwise import train_depthwise_quickly
 from siamese.errors import UserError
 from siamese.histogram import HISTOGRAMS
 from siamese.levels import LevelStatistics
@@ -46,6 +45,8 @@ def load_backbone(
     Raises:
         UserError: Unknown model, weights that do not fit it, or the hub cannot be reached.
     """
+    from siamese.depthwise import train_depthwise_quickly  # which needs timm, slow to import
+
     called = f"{library}/{name}"
     _check_name(library, name)
     fetch = pretrained is True
