@@ -96,7 +96,7 @@ def asked(name: str, ranking: Ranking) -> str:
 def verdict(ranking: Ranking, threshold: float | None) -> str:
     """The answer in words; `threshold` as in `rankings_as_text`."""
     if not ranking.matches:
-        return "no product fits the filters"
+        return "no product fits"
     if threshold is None:
         return "ranked by likeness alone"
     return "probably in this catalog" if ranking.in_catalog else "probably not in this catalog"

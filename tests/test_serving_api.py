@@ -109,7 +109,7 @@ def test_filters_choose_what_is_ranked(client: TestClient, shop: Path) -> None:
 def test_a_filter_that_nothing_fits_is_an_empty_answer(client: TestClient, shop: Path) -> None:
     answer = search(client, photo_of(shop, "000"), filters={"baseColour": ["Mauve"]}).json()
     assert (answer["matches"], answer["considered"], answer["in_catalog"]) == ([], 0, False)
-    assert answer["verdict"] == "no product fits the filters"
+    assert answer["verdict"] == "no product fits"
 
 
 def test_the_box_decides_what_is_seen(client: TestClient, shop: Path) -> None:
