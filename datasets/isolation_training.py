@@ -34,7 +34,7 @@ from siamese.errors import UserError
 from siamese.files import check_writable
 from siamese.isolation import SEEN, Isolation
 from siamese.isolation_file import load_isolation, save_isolation
-from siamese.runtime import keep_freed_memory
+from siamese.runtime import keep_freed_memory, training_precision
 from siamese.segmentation import (
     GARMENTS,
     GROUPS,
@@ -189,7 +189,7 @@ def train(
     trainer = Trainer(
         max_epochs=1,  # the data set is the whole training
         accelerator="cpu",
-        precision="bf16-mixed",
+        precision=training_precision("cpu"),
         callbacks=[EMAWeightAveraging(decay=max(0.0, 1 - 1 / (AVERAGED * len(loader))))],
         logger=False,
         enable_checkpointing=False,

@@ -46,7 +46,7 @@ from siamese.joint_head import JointHead, Standardisation
 from siamese.pair_score import info_nce_loss
 from siamese.parts import parts_of
 from siamese.roles import Role, roles_of
-from siamese.runtime import keep_freed_memory
+from siamese.runtime import keep_freed_memory, training_precision
 from siamese.second_look import closer, focus_of
 
 CHUNK = 64  # photos per forward pass
@@ -188,7 +188,7 @@ def train(
     trainer = Trainer(
         max_epochs=1,  # the data set is the whole training
         accelerator="cpu",
-        precision="bf16-mixed",
+        precision=training_precision("cpu"),
         gradient_clip_val=1.0,
         logger=False,
         enable_checkpointing=False,

@@ -19,6 +19,7 @@ from siamese.callbacks import Watchers
 from siamese.errors import UserError
 from siamese.module import SiameseModule
 from siamese.retrieval import TOP
+from siamese.runtime import training_precision
 
 # What is logged, by the names that callbacks may wait for.
 FIGURES = (
@@ -57,7 +58,7 @@ class TrainingCLI(LightningCLI):
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
             trainer_defaults={
-                "precision": "bf16-mixed",
+                "precision": None,  # see `parse_arguments`
                 "use_distributed_sampler": False,  # the batches are shared out by ourselves
                 "num_sanity_val_steps": 0,
                 "log_every_n_steps": 1,
@@ -66,7 +67,10 @@ class TrainingCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """As Lightning does; what it would not tell of in one line is a `UserError`."""
+        """As Lightning does, with the precision that suits this machine, unless one is named.
+
+        What Lightning would not tell of in one line is a `UserError`.
+        """
         try:
             super().parse_arguments(parser, args)
         except UnicodeDecodeError as error:
@@ -74,6 +78,9 @@ class TrainingCLI(LightningCLI):
         seed = self.config["seed_everything"]
         if not isinstance(seed, bool) and not 0 <= (seed or 0) < 2**32:
             raise UserError(f"--seed_everything {seed}: must be from 0 to {2**32 - 1}")
+        trainer = self.config["trainer"]
+        if trainer is not None and trainer["precision"] is None:  # config.yaml shall say which
+            trainer["precision"] = training_precision(str(trainer["accelerator"]))
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """`--ckpt_path`, and one seed for all that draws."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from typing import Literal
+
+# Names of `torch.cpu.get_capabilities`, the last of ARM's.
+BFLOAT16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")
 
 
 def available_cores() -> int:
@@ -29,3 +33,23 @@ def keep_freed_memory() -> None:
         return
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
+
+
+def training_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-true"]:
+    """Lightning's `precision` that trains fastest: bfloat16 only where there is hardware for it.
+
+    Processors without such instructions (AMD's before Zen 4, most of Intel's desktops) do it in
+    software, ten times as slowly as float32: "Precision" in benchmarks/README.md.
+
+    Args:
+        accelerator: Lightning's; others than `cpu` and `auto` have bfloat16.
+    """
+    import torch
+
+    if accelerator not in ("cpu", "auto"):
+        return "bf16-mixed"
+    if accelerator == "auto" and torch.accelerator.is_available():
+        return "bf16-mixed"
+    has = torch.cpu.get_capabilities()
+    in_hardware = any(has.get(name) for name in BFLOAT16_INSTRUCTIONS)
+    return "bf16-mixed" if in_hardware else "32-true"

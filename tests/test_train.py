@@ -22,6 +22,7 @@ import train
 from datasets.manifest import read_manifest
 from siamese.checkpoint import load_checkpoint
 from siamese.runs import read_run
+from siamese.runtime import training_precision
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,6 +40,7 @@ def test_a_run_leaves_a_checkpoint_reports_curves_and_its_config(
     assert set(read_manifest(run / "manifest.csv")["split"]) == {"train", "validation", "test"}
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["model"]["learning_rate"] == 2e-3  # the resolved config holds defaults as well
+    assert saved["trainer"]["precision"] == training_precision("cpu")
     (metrics,) = run.glob("log/*/metrics.csv")
     assert {"loss_epoch", "validation/top_1"} <= set(pd.read_csv(metrics).columns)
     for picture in ("learning_curves.png", "hits_and_misses.png"):
@@ -47,6 +49,16 @@ def test_a_run_leaves_a_checkpoint_reports_curves_and_its_config(
     assert [row["epoch"] for row in report.history] == [1, 2]
     assert report.evaluation.retrieval["all"].catalog_size == 4
     assert report.cost.images_per_second > 0
+
+
+@pytest.mark.parametrize("named", ["32-true", "bf16-mixed"])
+def test_a_precision_that_is_named_is_taken_whatever_the_processor_has(
+    settings: dict[str, Any], tmp_path: Path, named: str
+) -> None:
+    settings["trainer"] |= {"precision": named, "max_epochs": 1}
+    assert train.main(write_config(settings, tmp_path / "c.yaml")) == 0
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert saved["trainer"]["precision"] == named
 
 
 def test_the_users_own_table_in_the_runs_folder_stays_as_it_is(
