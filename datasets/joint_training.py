@@ -36,7 +36,7 @@ from datasets.transforms import reseed, training_views
 from siamese.boxes import boxes_of
 from siamese.checkpoint import Checkpoint
 from siamese.cli import quieten
-from siamese.concatenation import Concatenation, with_joint_head
+from siamese.concatenation import Concatenation, with_joint_head, with_levels
 from siamese.encoder import Encoder
 from siamese.errors import UserError
 from siamese.evaluation import codes
@@ -221,6 +221,11 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--light", type=float, default=0.6, help="see data.view_light of train.py")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument(
+        "--levels",
+        action="store_true",
+        help="learn from all levels of each small_resnet, not from its last features alone",
+    )
+    parser.add_argument(
         "--standardise",
         action="store_true",
         help="each feature by itself, as those of published networks need",
@@ -252,6 +257,7 @@ def main(words: Sequence[str]) -> int:
         check_writable(choice.out)
         seed_everything(choice.seed, verbose=False)
         given = extractor(choice.encoder, studied=True)
+        given = with_levels(given) if choice.levels else given
         checkpoint = with_joint_head(given, choice.size, choice.weight, choice.standardise)
         photos = ProductPhotos("manifest", choice.manifest, cache=str(choice.cache))
         photos.preprocessing = given.preprocessing

@@ -93,7 +93,17 @@ class SmallResNet(nn.Sequential):
                 blocks.append(ResidualBlock(channels, width, stride))
                 channels = width
         super().__init__(*stem, *blocks)
-        self.channels = channels
+        self.channels, self.depth = channels, depth
+        self.level_channels = (widths[0], *widths)
+
+    def levels(self, photos: Tensor) -> list[Tensor]:
+        """What the stem and each of the stages make of photos; the last is what `forward` gives."""
+        found, features = [], photos
+        for place, module in enumerate(self, start=1):
+            features = module(features)
+            if place >= self.STEM and (place - self.STEM) % self.depth == 0:
+                found.append(features)
+        return found
 
 
 class GeneralisedMeanPooling(nn.Module):

@@ -114,6 +114,33 @@ class Concatenation(nn.Module):
         return torch.cat([beside * shares[0], joint * shares[1]], dim=-1)
 
 
+def with_levels(several: Checkpoint) -> Checkpoint:
+    """Encoders side by side of which each `small_resnet` shows all of its levels.
+
+    Their embeddings stay what they are; a joint one that was made of less is left out.
+
+    Raises:
+        UserError: It is one encoder alone, or none of them is of that kind.
+    """
+    given = several.encoder
+    parts = given.config.parts if isinstance(given.config, ConcatenationConfig) else ()
+    wider = [
+        replace(part, encoder=replace(part.encoder, pooling="gem+levels"))
+        if (part.encoder.backbone, part.encoder.pooling) == ("small_resnet", "gem")
+        else part
+        for part in parts
+    ]
+    if not any(part.encoder.pooling == "gem+levels" for part in wider):
+        raise UserError("levels are those of small_resnet encoders side by side; there is none")
+    if wider == list(parts):
+        return several
+    config = ConcatenationConfig("concatenation", _size_of(wider), parts=tuple(wider))
+    encoder = Encoder(config, several.preprocessing.height, several.preprocessing.width)
+    kept = {n: w for n, w in given.state_dict().items() if ".joint." not in n}
+    encoder.load_state_dict(kept)
+    return replace(several, encoder=encoder, calibration=Calibration(), adapted_calibration=None)
+
+
 def with_joint_head(
     several: Checkpoint, size: int, weight: float, standardised: bool = False
 ) -> Checkpoint:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,10 @@ from torch.nn import functional
 from siamese.backbones import GeneralisedMeanPooling, ReportCNN, SmallResNet
 from siamese.errors import UserError
 from siamese.histogram import HISTOGRAMS
+from siamese.levels import PooledLevels
 from siamese.preprocessing import Preprocessing, preprocessing_from
+
+Pooling = Literal["gem", "average", "max", "levels", "gem+levels"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,10 @@ class EncoderConfig:
         widths: Channels of each stage of `small_resnet`.
         depth: Residual blocks per stage of `small_resnet`.
         pooling: How `small_resnet`'s feature map becomes one vector: `gem` (generalised mean,
-            Radenović et al. 2019) or `average`. Published backbones keep their own, but for `max`
-            and, of timm's, `levels` (mean and deviation of all levels, see `siamese.levels`).
+            Radenović et al. 2019), `average`, or `gem+levels` (`gem`, and beside it statistics of
+            all levels, which a joint embedding alone takes into account, see `siamese.levels`).
+            Published backbones keep their own, but for `max` and, of timm's, `levels` (mean and
+            deviation of all levels).
         flip_average: Embed a photo and its mirror image, and take the mean: twice the work, at
             search and validation alike; training steps are not concerned.
         neck: `linear`, or `none` to take the features of a published backbone as they are:
@@ -46,21 +51,21 @@ class EncoderConfig:
     embedding_size: int = 128
     widths: tuple[int, ...] = (64, 128, 256)
     depth: int = 2
-    pooling: Literal["gem", "average", "max", "levels"] = "gem"
+    pooling: Pooling = "gem"
     flip_average: bool = False
     neck: Literal["linear", "none"] = "linear"
 
     def __post_init__(self) -> None:
         if min(self.embedding_size, self.depth, len(self.widths), *self.widths) < 1:
             raise UserError("embedding_size, depth and each of widths must be at least 1")
-        if self.pooling not in ("gem", "average", "max", "levels"):
-            raise UserError(
-                f"pooling must be 'gem', 'average', 'max' or 'levels', not {self.pooling!r}"
-            )
-        if self.pooling == "levels" and not self.backbone.startswith("timm/"):
-            raise UserError(
-                f"{self.backbone} has no pooling 'levels', which is for timm's; choose another"
-            )
+        if self.pooling not in (known := get_args(Pooling)):
+            raise UserError(f"pooling must be one of {', '.join(known)}, not {self.pooling!r}")
+        for pooling, backbone in (("levels", "timm/"), ("gem+levels", "small_resnet")):
+            if self.pooling == pooling and not self.backbone.startswith(backbone):
+                raise UserError(
+                    f"{self.backbone} has no pooling {pooling!r}, which is for {backbone}; "
+                    "choose another"
+                )
         if self.neck not in ("linear", "none"):
             raise UserError(f"neck must be 'linear' or 'none', not {self.neck!r}")
 
@@ -130,6 +135,7 @@ class Encoder(nn.Module):
 
     Attributes:
         features: C, length of the backbone's pooled features.
+        own_features: How many of them, from the first, the embedding is made of.
 
     Raises:
         UserError: Unknown backbone, or one that cannot be built for this input or embedding size.
@@ -146,12 +152,14 @@ class Encoder(nn.Module):
         size = config.embedding_size
         library, _, name = config.backbone.partition("/")
         neck: nn.Module = nn.Identity()
+        own_features = None
         if config.backbone == "report_cnn":
             self.backbone: nn.Module = ReportCNN(height, width, size)
             features = size
         elif config.backbone == "small_resnet":
             self.backbone, features = _small_resnet(config)
-            neck = _neck(features, config)
+            own_features = config.widths[-1]
+            neck = _neck(own_features, config)
         elif config.backbone in HISTOGRAMS:
             self.backbone = histogram = HISTOGRAMS[config.backbone]()
             features = histogram.size
@@ -186,6 +194,7 @@ class Encoder(nn.Module):
                 "colour_histogram, lab_histogram, timm/NAME or torchvision/NAME"
             )
         self.neck, self.config, self.features = neck, config, features
+        self.own_features = own_features or features
 
     def forward(self, photos: Tensor) -> Tensor:
         """Normalised photos, float (B, 3, H, W), → unit embeddings, float32 (B, D)."""
@@ -204,8 +213,12 @@ class Encoder(nn.Module):
 
     def embed_features(self, features: Tensor) -> Tensor:
         """Pooled features of the backbone, (B, C), → unit embeddings, float32 (B, D)."""
-        embedding: Tensor = self.neck(features)
+        embedding: Tensor = self.neck(self.own(features))
         return functional.normalize(embedding.float(), dim=1)
+
+    def own(self, features: Tensor) -> Tensor:
+        """Of pooled features, (..., C), those that the embedding is made of."""
+        return features[..., : self.own_features]
 
 
 def mean_of_units(vectors: Sequence[Tensor]) -> Tensor:
@@ -224,6 +237,9 @@ def _neck(features: int, config: EncoderConfig) -> nn.Sequential:
 def _small_resnet(config: EncoderConfig) -> tuple[nn.Module, int]:
     """Our network with its pooling, and the number of its features."""
     trunk = SmallResNet(tuple(config.widths), config.depth)
+    if config.pooling == "gem+levels":
+        pooled = PooledLevels(trunk, GeneralisedMeanPooling())
+        return pooled, pooled.features
     if config.pooling == "gem":
         return nn.Sequential(trunk, GeneralisedMeanPooling()), trunk.channels
     kind = nn.AdaptiveMaxPool2d if config.pooling == "max" else nn.AdaptiveAvgPool2d

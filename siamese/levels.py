@@ -1,20 +1,24 @@
-"""What a published network sees at each of its levels: colours and textures first, forms later.
+"""What a network sees at each of its levels: colours and textures first, forms later.
 
-Its last features were trained to name things, and leave out what tells two red tops apart. The mean
+The last features of a published network were trained to name things, and leave out what tells two
+red tops apart; those of a network of ours were trained on other products than a shop's. The mean
 and the standard deviation of every level's channels still have it (as descriptions of style do:
 Huang and Belongie 2017, Arbitrary Style Transfer in Real-time with Adaptive Instance
 Normalization). They are many and raw: a linear map that was trained on pairs
 (`siamese.joint_head`, or a neck) finds what matters in them. benchmarks/README.md has the figures.
 
-Shapes: B batch, H height, W width, C channels of all levels.
+Shapes: B batch, H height, W width, C channels of all levels, h x w positions of the last level.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+
+from siamese.backbones import GeneralisedMeanPooling, SmallResNet
 
 LEAST_VARIANCE = 1e-6  # added to each, for the root's gradient at 0
 
@@ -34,11 +38,79 @@ class LevelStatistics(nn.Module):
         self.trunk.prune_intermediate_layers(None, prune_norm=True, prune_head=True)
 
     def forward(self, photos: Tensor) -> Tensor:
-        levels = self.trunk.forward_intermediates(
+        return statistics_of(self.levels(photos))
+
+    def levels(self, photos: Tensor) -> list[Tensor]:
+        """Each (B, its C, its H, its W)."""
+        found: list[Tensor] = self.trunk.forward_intermediates(
             photos, intermediates_only=True, output_fmt="NCHW"
         )
-        statistics: list[Tensor] = []
-        for level in levels:
-            variance, mean = torch.var_mean(level.float(), dim=(2, 3), correction=0)
-            statistics += [mean, (variance + LEAST_VARIANCE).sqrt()]
-        return torch.cat(statistics, dim=1)
+        return found
+
+
+class PooledLevels(nn.Sequential):
+    """Photos (B, 3, H, W) → a `small_resnet`'s pooled features, then the statistics: (B, c + 2C).
+
+    Weights have the same names as without the statistics.
+
+    Args:
+        trunk: Its levels are the stem and the stages.
+        pool: Of the last level, of c channels.
+    """
+
+    def __init__(self, trunk: SmallResNet, pool: GeneralisedMeanPooling) -> None:
+        super().__init__(trunk, pool)
+        self.features = trunk.channels + 2 * sum(trunk.level_channels)
+
+    @property
+    def pool(self) -> GeneralisedMeanPooling:
+        """Of the last level."""
+        return cast(GeneralisedMeanPooling, self[1])
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return self.pooled(self.levels(photos))
+
+    def levels(self, photos: Tensor) -> list[Tensor]:
+        """Each (B, its C, its H, its W)."""
+        return cast(SmallResNet, self[0]).levels(photos)
+
+    def pooled(self, levels: Sequence[Tensor]) -> Tensor:
+        """What `levels` gives → (B, c + 2C)."""
+        return torch.cat([self.pool(levels[-1]), statistics_of(levels)], dim=1)
+
+
+def statistics_of(levels: Sequence[Tensor]) -> Tensor:
+    """Mean and standard deviation of each level's channels, level by level, float32 (B, 2C)."""
+    statistics: list[Tensor] = []
+    for level in levels:
+        variance, mean = torch.var_mean(level.float(), dim=(2, 3), correction=0)
+        statistics += [mean, (variance + LEAST_VARIANCE).sqrt()]
+    return torch.cat(statistics, dim=1)
+
+
+def shares_of(levels: Sequence[Tensor]) -> Tensor:
+    """What each position adds to the statistics: float32 (B, h, w, 2C), summing to them.
+
+    To a mean its activation over their number; to a deviation its squared distance from the mean
+    over their number and the deviation. Positions of finer levels are added up within those of the
+    last.
+    """
+    shares: list[Tensor] = []
+    for level in levels:
+        features = level.float()
+        variance, mean = torch.var_mean(features, dim=(2, 3), correction=0, keepdim=True)
+        deviation = (variance + LEAST_VARIANCE).sqrt()
+        spread = ((features - mean).square() + LEAST_VARIANCE) / deviation
+        positions = features.shape[2] * features.shape[3]
+        shares += [_added_up(each / positions, levels[-1]) for each in (features, spread)]
+    return torch.cat(shares, dim=1).permute(0, 2, 3, 1)
+
+
+def _added_up(fine: Tensor, coarse: Tensor) -> Tensor:
+    """The sum of what lies within each position of a coarser map, (B, its C, h, w)."""
+    for axis in (2, 3):
+        size = coarse.shape[axis]
+        places = torch.arange(fine.shape[axis], device=fine.device) * size // fine.shape[axis]
+        shape = [*fine.shape[:axis], size, *fine.shape[axis + 1 :]]
+        fine = fine.new_zeros(shape).index_add(axis, places, fine)
+    return fine

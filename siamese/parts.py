@@ -4,7 +4,8 @@ An embedding is `normalise(neck(pool(feature map)))`. In evaluation the neck is 
 poolings are homogeneous of degree one: by Euler's theorem the pooled value is the sum over
 positions of activation x gradient, `v · x_i^p / Σ x_j^p` for the generalised mean and `x_i / n` for
 the average. So a position's share, sent through the neck and divided by the embedding's length,
-is its *part*, and the parts sum to the unit embedding. Source: Stylianou et al. 2019, Visualizing
+is its *part*, and the parts sum to the unit embedding (of levels' statistics see
+`siamese.levels.shares_of`). Source: Stylianou et al. 2019, Visualizing
 Deep Similarity Networks (average pooling); for the generalised mean it is integrated gradients
 from an empty feature map, whose completeness is this sum (Sundararajan et al. 2017, Axiomatic
 Attribution for Deep Networks). The neck's constant, which no position causes, is spread evenly.
@@ -24,6 +25,7 @@ from siamese.backbones import GeneralisedMeanPooling, SmallResNet
 from siamese.concatenation import Concatenation
 from siamese.encoder import Encoder
 from siamese.histogram import LabHistogram
+from siamese.levels import LevelStatistics, PooledLevels, shares_of, statistics_of
 
 TOLERANCE = 1e-3  # by which the parts' sum may differ from an embedding and still count as exact
 
@@ -58,7 +60,9 @@ def _found(encoder: Encoder, photos: Tensor) -> _Found:
     pooled = [each for each, _ in seen]
     whole = encoder.embed_views(pooled)
     for shares in zip(*(candidates for _, candidates in seen), strict=True):
-        parts = of_unit_sum(_mirrored_back([_through_neck(encoder.neck, each) for each in shares]))
+        parts = of_unit_sum(
+            _mirrored_back([_through_neck(encoder.neck, encoder.own(each)) for each in shares])
+        )
         if torch.allclose(parts.sum(dim=(1, 2)), whole, rtol=0, atol=TOLERANCE):
             return _Found(whole, parts, pooled, _mirrored_back(shares) / len(shares))
     return _Found(whole, None, pooled, None)
@@ -95,6 +99,13 @@ def _seen(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Iterator[Tensor]]:
     if isinstance(backbone, LabHistogram):
         shares = backbone.shares(photos)
         return shares.sum(dim=(1, 2)), iter([shares])
+    if isinstance(backbone, LevelStatistics):
+        levels = backbone.levels(photos)
+        return statistics_of(levels), iter([shares_of(levels)])
+    if isinstance(backbone, PooledLevels):
+        levels = backbone.levels(photos)
+        last = _generalised_mean_shares(backbone.pool, levels[-1].permute(0, 2, 3, 1))
+        return backbone.pooled(levels), iter([torch.cat([last, shares_of(levels)], dim=3)])
     if isinstance(backbone, nn.Sequential) and isinstance(backbone[0], SmallResNet):
         features = backbone[0](photos)
         return backbone[1:](features), _pooled_shares(encoder, features.permute(0, 2, 3, 1))
@@ -122,9 +133,7 @@ def _pooled_shares(encoder: Encoder, features: Tensor) -> Iterator[Tensor]:
     """Ways in which the backbone may have pooled a map (B, h, w, C), as shares of the vector."""
     for pool in encoder.backbone.children():
         if isinstance(pool, GeneralisedMeanPooling):
-            pooled = pool(features.permute(0, 3, 1, 2))[:, None, None]
-            powers = features.float().clamp(min=pool.least).pow(pool.power)
-            yield powers / powers.sum(dim=(1, 2), keepdim=True) * pooled
+            yield _generalised_mean_shares(pool, features)
             return
     positions = features.shape[1] * features.shape[2]
     yield features / positions
@@ -136,6 +145,13 @@ def _pooled_shares(encoder: Encoder, features: Tensor) -> Iterator[Tensor]:
             spread = (mean.var(dim=3, keepdim=True, correction=0) + norm.eps).sqrt()
             centred = features - features.mean(dim=3, keepdim=True)
             yield (centred / spread * norm.weight + norm.bias) / positions
+
+
+def _generalised_mean_shares(pool: GeneralisedMeanPooling, features: Tensor) -> Tensor:
+    """Of a map, (B, h, w, C), shares (B, h, w, C) of what the pooling makes of it."""
+    pooled = pool(features.permute(0, 3, 1, 2))[:, None, None]
+    powers = features.float().clamp(min=pool.least).pow(pool.power)
+    return powers / powers.sum(dim=(1, 2), keepdim=True) * pooled
 
 
 def _feature_map(encoder: Encoder, photos: Tensor) -> Tensor | None:

@@ -17,11 +17,12 @@ from datasets.look_alikes import nearest_of
 from datasets.manifest import write_manifest
 from datasets.readers import reader_of
 from siamese.checkpoint import Checkpoint, load_checkpoint
-from siamese.concatenation import Concatenation, with_joint_head
+from siamese.concatenation import Concatenation, with_joint_head, with_levels
 from siamese.encoder import ConcatenationConfig, JointConfig, StandardisedJointConfig
 from siamese.errors import UserError
 from siamese.extractors import extractor
 from siamese.joint_head import JointHead, Standardisation
+from siamese.local_embedding import local_embeddings
 from siamese.preprocessing import Preprocessing
 
 
@@ -217,6 +218,31 @@ def test_features_of_a_network_that_does_not_count_are_standardised_and_left_out
     torch.testing.assert_close(again, made["0.5"].embed_pixels(pixels), rtol=0, atol=0)
 
 
+def test_all_levels_are_learned_from_if_that_is_asked_for_and_nothing_else_changes(
+    manifest: Path, tmp_path: Path
+) -> None:
+    given = several_in(tmp_path)
+    spec = f"{tmp_path}/0.safetensors + 0.5*{tmp_path}/1.safetensors"
+    words = [str(manifest), "--encoder", spec, "--size", "8", "--views", "1", "--steps", "3"]
+    words += ["--cache", str(tmp_path / "cache"), "--standardise", "--levels"]
+    assert joint_training.main([*words, "--out", f"{tmp_path}/joint.safetensors"]) == 0
+    made = load_checkpoint(tmp_path / "joint.safetensors")
+    several = made.encoder.backbone
+    assert isinstance(several, Concatenation)
+    assert several.joint is not None
+    assert several.joint.map.in_features == sum(member.features for member in several.members)
+    assert all(member.features > member.own_features for member in several.members)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 48, 32, 3), np.uint8)
+    both, alone = made.embed_pixels(pixels), given.embed_pixels(pixels)
+    torch.testing.assert_close(both[:, :32] / (1.5 / 3.5) ** 0.5, alone, rtol=0, atol=1e-5)
+    assert local_embeddings(made, pixels).exact
+    words = [str(manifest), "--encoder", f"{tmp_path}/joint.safetensors", *words[3:]]
+    assert joint_training.main([*words, "--out", f"{tmp_path}/further.safetensors"]) == 0
+    further = load_checkpoint(tmp_path / "further.safetensors")
+    assert further.encoder.config == made.encoder.config
+    assert with_levels(made) is made  # so it goes on from its weights
+
+
 def test_people_without_a_box_are_seen_closer_and_all_else_as_it_is(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +286,7 @@ def test_what_cannot_be_trained_is_one_line(
         ([str(manifest), *one], "side by side"),
         ([str(manifest), "--encoder", two[1].replace("+ ", "+ -1*"), *two[2:]], "of at least 0"),
         ([str(manifest), "--encoder", f"0*{one[1]}", *two[2:]], "side by side"),
+        ([str(manifest), *one, "--levels"], "small_resnet encoders side by side"),
         ([str(tmp_path / "none.csv"), *two], "none.csv"),
         ([str(damaged), *two, "--cache", str(tmp_path / "cache")], "gone"),
         ([str(untrained), *two, "--cache", str(tmp_path / "cache")], "no photo in the train split"),

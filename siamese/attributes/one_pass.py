@@ -59,5 +59,6 @@ def _with_and_without_neck(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Te
         embedding = several.together(embeddings, pooled)
         return embedding, several.joined(bare), [embedding]
     views = encoder.pooled_views(photos)
-    features = mean_of_units([functional.normalize(view.float(), dim=1) for view in views])
+    own = [functional.normalize(encoder.own(view).float(), dim=1) for view in views]
+    features = mean_of_units(own)
     return encoder.embed_views(views), features, views

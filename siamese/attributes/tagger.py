@@ -211,11 +211,12 @@ def strip_neck(encoder: Encoder) -> None:
             strip_neck(member)
         pairs = list(zip(encoder.config.parts, members, strict=True))
         parts = tuple(replace(part, encoder=member.config) for part, member in pairs)
-        encoder.features = sum(member.features for part, member in pairs if part.weight)
+        size = sum(member.config.embedding_size for part, member in pairs if part.weight)
+        encoder.features = encoder.own_features = size
         encoder.backbone.joint = None
-        encoder.config = ConcatenationConfig("concatenation", encoder.features, parts=parts)
+        encoder.config = ConcatenationConfig("concatenation", size, parts=parts)
     encoder.neck = nn.Identity()
-    encoder.config = replace(encoder.config, embedding_size=encoder.features)
+    encoder.config = replace(encoder.config, embedding_size=encoder.own_features)
 
 
 def load_tagger(path: str | Path) -> Tagger:
