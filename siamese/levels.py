@@ -17,9 +17,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from siamese.backbones import GeneralisedMeanPooling, SmallResNet
 
+BANDS = 3  # about as high as a sleeve, a waist and a hem
 LEAST_VARIANCE = 1e-6  # added to each, for the root's gradient at 0
 
 
@@ -49,9 +51,10 @@ class LevelStatistics(nn.Module):
 
 
 class PooledLevels(nn.Sequential):
-    """Photos (B, 3, H, W) → a `small_resnet`'s pooled features, then the statistics: (B, c + 2C).
+    """Photos (B, 3, H, W) → a `small_resnet`'s pooled features, then statistics: (B, c + 2C + 6c).
 
-    Weights have the same names as without the statistics.
+    Those of all levels, and those of the upper, middle and lower band of the last one. Weights have
+    the same names as without them.
 
     Args:
         trunk: Its levels are the stem and the stages.
@@ -60,7 +63,7 @@ class PooledLevels(nn.Sequential):
 
     def __init__(self, trunk: SmallResNet, pool: GeneralisedMeanPooling) -> None:
         super().__init__(trunk, pool)
-        self.features = trunk.channels + 2 * sum(trunk.level_channels)
+        self.features = (1 + 2 * BANDS) * trunk.channels + 2 * sum(trunk.level_channels)
 
     @property
     def pool(self) -> GeneralisedMeanPooling:
@@ -75,8 +78,26 @@ class PooledLevels(nn.Sequential):
         return cast(SmallResNet, self[0]).levels(photos)
 
     def pooled(self, levels: Sequence[Tensor]) -> Tensor:
-        """What `levels` gives → (B, c + 2C)."""
-        return torch.cat([self.pool(levels[-1]), statistics_of(levels)], dim=1)
+        """What `levels` gives → (B, c + 2C + 6c)."""
+        bands = [levels[-1][:, :, rows] for rows in bands_of(levels[-1])]
+        return torch.cat([self.pool(levels[-1]), statistics_of([*levels, *bands])], dim=1)
+
+    def shares(self, levels: Sequence[Tensor]) -> Tensor:
+        """What each position adds to the statistics, (B, h, w, 2C + 6c), as of `shares_of`."""
+        shares = [shares_of(levels)]
+        for rows in bands_of(levels[-1]):
+            band = shares_of([levels[-1][:, :, rows]])
+            others = (rows.start, levels[-1].shape[2] - rows.stop)
+            shares.append(functional.pad(band, (0, 0, 0, 0, *others)))
+        return torch.cat(shares, dim=3)
+
+
+def bands_of(level: Tensor) -> list[slice]:
+    """The rows of the bands of a map, (B, C, H, W), which overlap where H is no multiple."""
+    height = level.shape[2]
+    return [
+        slice(band * height // BANDS, -(-(band + 1) * height // BANDS)) for band in range(BANDS)
+    ]
 
 
 def statistics_of(levels: Sequence[Tensor]) -> Tensor:

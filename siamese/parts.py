@@ -105,7 +105,7 @@ def _seen(encoder: Encoder, photos: Tensor) -> tuple[Tensor, Iterator[Tensor]]:
     if isinstance(backbone, PooledLevels):
         levels = backbone.levels(photos)
         last = _generalised_mean_shares(backbone.pool, levels[-1].permute(0, 2, 3, 1))
-        return backbone.pooled(levels), iter([torch.cat([last, shares_of(levels)], dim=3)])
+        return backbone.pooled(levels), iter([torch.cat([last, backbone.shares(levels)], dim=3)])
     if isinstance(backbone, nn.Sequential) and isinstance(backbone[0], SmallResNet):
         features = backbone[0](photos)
         return backbone[1:](features), _pooled_shares(encoder, features.permute(0, 2, 3, 1))

@@ -12,11 +12,11 @@ from helpers_pretrained import one_line
 from safetensors.torch import save_file
 
 from siamese.attributes.tagger import strip_neck
-from siamese.backbones import SmallResNet
+from siamese.backbones import GeneralisedMeanPooling, SmallResNet
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
-from siamese.levels import LEAST_VARIANCE, shares_of, statistics_of
+from siamese.levels import LEAST_VARIANCE, PooledLevels, shares_of
 from siamese.local_embedding import local_embeddings
 from siamese.module import SiameseModule
 from siamese.pair_score import Calibration
@@ -108,13 +108,15 @@ def test_a_small_resnets_are_those_of_its_stem_and_stages(depth: int) -> None:
             features = module(features)
             seen[place] = features
         levels = [seen[2], seen[2 + depth], seen[2 + 2 * depth]]
+        assert features.shape[2] == 8  # rows
+        levels += [features[:, :, :3], features[:, :, 2:6], features[:, :, 5:]]
         expected = [pool(features)]
         for level in levels:
             flat = level.flatten(2)
             deviation = (flat.var(dim=2, correction=0) + LEAST_VARIANCE).sqrt()
             expected += [flat.mean(dim=2), deviation]
     torch.testing.assert_close(found, torch.cat(expected, dim=1))
-    assert found.shape[1] == encoder.features == 6 + 2 * (4 + 4 + 6)
+    assert found.shape[1] == encoder.features == 6 + 2 * (4 + 4 + 6) + 3 * 2 * 6
     assert encoder.own_features == 6
 
 
@@ -133,15 +135,16 @@ def test_they_do_not_change_the_embedding_of_a_small_resnet() -> None:
     assert encoder.config.embedding_size == 6
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 48), (50, 37), (16, 16)])
+@pytest.mark.parametrize(("height", "width"), [(64, 48), (50, 37), (16, 16), (8, 8)])
 def test_shares_of_positions_sum_to_the_statistics(height: int, width: int) -> None:
     torch.manual_seed(0)
-    trunk = SmallResNet((4, 6), 1).eval()
+    backbone = PooledLevels(SmallResNet((4, 6), 1), GeneralisedMeanPooling()).eval()
     with torch.no_grad():
-        levels = trunk.levels(torch.rand(2, 3, height, width))
-        shares = shares_of(levels)
+        levels = backbone.levels(torch.rand(2, 3, height, width))
+        shares, pooled = backbone.shares(levels), backbone.pooled(levels)
     assert shares.shape[1:3] == levels[-1].shape[2:]
-    torch.testing.assert_close(shares.sum(dim=(1, 2)), statistics_of(levels), rtol=1e-4, atol=1e-5)
+    assert torch.isfinite(shares).all()
+    torch.testing.assert_close(shares.sum(dim=(1, 2)), pooled[:, 6:], rtol=1e-4, atol=1e-5)
 
 
 def test_a_share_is_of_its_own_position() -> None:
