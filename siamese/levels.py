@@ -104,8 +104,9 @@ def statistics_of(levels: Sequence[Tensor]) -> Tensor:
     """Mean and standard deviation of each level's channels, level by level, float32 (B, 2C)."""
     statistics: list[Tensor] = []
     for level in levels:
-        variance, mean = torch.var_mean(level.float(), dim=(2, 3), correction=0)
-        statistics += [mean, (variance + LEAST_VARIANCE).sqrt()]
+        mean, squares = _moments(level.float())
+        deviation = (squares.mean(dim=(2, 3)) + LEAST_VARIANCE).sqrt()
+        statistics += [mean.flatten(1), deviation]
     return torch.cat(statistics, dim=1)
 
 
@@ -119,16 +120,28 @@ def shares_of(levels: Sequence[Tensor]) -> Tensor:
     shares: list[Tensor] = []
     for level in levels:
         features = level.float()
-        variance, mean = torch.var_mean(features, dim=(2, 3), correction=0, keepdim=True)
-        deviation = (variance + LEAST_VARIANCE).sqrt()
-        spread = ((features - mean).square() + LEAST_VARIANCE) / deviation
+        squares = _moments(features)[1] + LEAST_VARIANCE
+        deviation = squares.mean(dim=(2, 3), keepdim=True).sqrt()
         positions = features.shape[2] * features.shape[3]
-        shares += [_added_up(each / positions, levels[-1]) for each in (features, spread)]
+        mean, spread = (_added_up(each, levels[-1]) / positions for each in (features, squares))
+        shares += [mean, spread / deviation]
     return torch.cat(shares, dim=1).permute(0, 2, 3, 1)
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Channels' means, (B, C, 1, 1), and squared distances from them, (B, C, H, W).
+
+    `torch.var_mean` takes four times as long where channels come last.
+    """
+    mean = features.mean(dim=(2, 3), keepdim=True)
+    return mean, (features - mean).square()
 
 
 def _added_up(fine: Tensor, coarse: Tensor) -> Tensor:
     """The sum of what lies within each position of a coarser map, (B, its C, h, w)."""
+    height, width = (fine.shape[axis] // coarse.shape[axis] for axis in (2, 3))
+    if (coarse.shape[2] * height, coarse.shape[3] * width) == fine.shape[2:]:
+        return functional.avg_pool2d(fine, (height, width)) * (height * width)
     for axis in (2, 3):
         size = coarse.shape[axis]
         places = torch.arange(fine.shape[axis], device=fine.device) * size // fine.shape[axis]
