@@ -23,8 +23,8 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
 
     The size of the embedding and the neck may differ; then the neck keeps its own new weights, and
     the log says so. So may the size of the photos, where the weights do not depend on it, and
-    `flip_average`, which no weight depends on. A `small_resnet` may become deeper: blocks that are
-    added to its stages change nothing before they are trained.
+    `flip_average` and the levels beside `gem`, which no weight depends on. A `small_resnet` may
+    become deeper: blocks that are added to its stages change nothing before they are trained.
 
     Args:
         encoder: Gets the weights.
@@ -46,6 +46,8 @@ def start_from_checkpoint(encoder: Encoder, preprocessing: Preprocessing, path: 
     deeper = there.backbone == "small_resnet" and there.depth < here.depth
     if deeper:
         free.append("depth")
+    if {there.pooling, here.pooling} == {"gem", "gem+levels"}:
+        free.append("pooling")
     alike = replace(there, **{name: getattr(here, name) for name in free})
     if alike != here:
         settings = asdict(here)

@@ -47,6 +47,23 @@ def test_a_training_starts_with_the_very_weights_and_batch_statistics(
     assert encoder.state_dict()[name].is_contiguous(memory_format=torch.channels_last)
 
 
+def test_levels_beside_have_no_weights_so_either_may_start_from_the_other(
+    saved: Path, tmp_path: Path
+) -> None:
+    with_levels = replace(SMALL, pooling="gem+levels")
+    encoder = Encoder(with_levels, 32, 32)
+    start_from_checkpoint(encoder, Preprocessing(32, 32), saved)
+    given = load_checkpoint(saved).encoder
+    photos = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.allclose(encoder.eval()(photos), given.eval()(photos), atol=1e-6)
+    made(with_levels).save(tmp_path / "levels.safetensors")
+    plain = Encoder(SMALL, 32, 32)
+    start_from_checkpoint(plain, Preprocessing(32, 32), tmp_path / "levels.safetensors")
+    weights = load_checkpoint(tmp_path / "levels.safetensors").encoder.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in plain.state_dict().items())
+
+
 def test_photos_of_another_size_may_be_trained_on(saved: Path) -> None:
     encoder = Encoder(SMALL, 48, 40)
     start_from_checkpoint(encoder, Preprocessing(48, 40), saved)
