@@ -39,7 +39,7 @@ def training_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-t
     """Lightning's `precision` that trains fastest: bfloat16 only where there is hardware for it.
 
     Processors without such instructions (AMD's before Zen 4, most of Intel's desktops) do it in
-    software, ten times as slowly as float32: "Precision" in benchmarks/README.md.
+    software, 14 times as slowly as float32: "Precision" in benchmarks/README.md.
 
     Args:
         accelerator: Lightning's; others than `cpu` and `auto` have bfloat16.
