@@ -46,10 +46,9 @@ def training_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-t
     """
     import torch
 
-    if accelerator not in ("cpu", "auto"):
-        return "bf16-mixed"
-    if accelerator == "auto" and torch.accelerator.is_available():
-        return "bf16-mixed"
+    on_processor = accelerator == "cpu" or (
+        accelerator == "auto" and not torch.accelerator.is_available()
+    )
     has = torch.cpu.get_capabilities()
-    in_hardware = any(has.get(name) for name in BFLOAT16_INSTRUCTIONS)
-    return "bf16-mixed" if in_hardware else "32-true"
+    fast = not on_processor or any(has.get(name) for name in BFLOAT16_INSTRUCTIONS)
+    return "bf16-mixed" if fast else "32-true"
