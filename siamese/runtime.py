@@ -39,16 +39,19 @@ def training_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-t
     """Lightning's `precision` that trains fastest: bfloat16 only where there is hardware for it.
 
     Processors without such instructions (AMD's before Zen 4, most of Intel's desktops) do it in
-    software, 14 times as slowly as float32: "Precision" in benchmarks/README.md.
+    software, 14 times as slowly as float32: "Precision" in benchmarks/README.md. NVIDIA's cards
+    have it from Ampere on.
 
     Args:
-        accelerator: Lightning's; others than `cpu` and `auto` have bfloat16.
+        accelerator: Lightning's; others than NVIDIA's cards and `cpu` have bfloat16.
     """
     import torch
 
-    on_processor = accelerator == "cpu" or (
-        accelerator == "auto" and not torch.accelerator.is_available()
-    )
-    has = torch.cpu.get_capabilities()
-    fast = not on_processor or any(has.get(name) for name in BFLOAT16_INSTRUCTIONS)
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available()):
+        has = torch.cpu.get_capabilities()
+        fast = any(has.get(name) for name in BFLOAT16_INSTRUCTIONS)
+    elif torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = True
     return "bf16-mixed" if fast else "32-true"

@@ -44,6 +44,20 @@ def test_an_accelerator_has_bfloat16_whatever_the_processor_has(
     assert training_precision("cpu") == "32-true"
 
 
+@pytest.mark.parametrize(("has", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_a_card_that_would_do_bfloat16_in_software_trains_in_float32(
+    monkeypatch: pytest.MonkeyPatch, has: bool, precision: str
+) -> None:
+    a_processor_with(monkeypatch, "avx512_bf16")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or has
+    )
+    assert training_precision() == training_precision("gpu") == precision
+    assert training_precision("cpu") == "bf16-mixed"
+
+
 def test_torch_knows_the_names_that_are_asked_for() -> None:
     has = torch.cpu.get_capabilities()
     assert {"amx_bf16", "avx512_bf16"} <= has.keys() or "bf16" in has
