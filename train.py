@@ -28,11 +28,13 @@ from jsonargparse import Namespace
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
+from datasets.cache import CachedPhotos
 from datasets.manifest import write_manifest
 from datasets.module import ProductPhotos
 from siamese.callbacks import Speed
 from siamese.checkpoint import Checkpoint
 from siamese.cli import TrainingCLI, quieten, wandb_mode
+from siamese.cohort import FEWEST, cohort_of, sample
 from siamese.errors import UserError
 from siamese.evaluation import evaluate, fit
 from siamese.evaluation_report import Evaluation
@@ -47,18 +49,31 @@ DEFAULT_CONFIG = Path(__file__).parent / "configs" / "default.yaml"
 
 
 def finish(module: SiameseModule, data: ProductPhotos, label: str) -> tuple[Checkpoint, Evaluation]:
-    """Fit the score on validation products, and report on the test products."""
+    """Fit the score on validation products, and report on the test products.
+
+    Those of the training, which no photo of the other splits shows, are the cohort.
+    """
     encoder = module.encoder.cpu()
     checkpoint = Checkpoint(encoder, module.preprocessing, Calibration(), label)
 
-    def embedded(split: str) -> tuple[Tensor, pd.DataFrame]:
-        frame, cached = data.part(split)
-        chunks = np.array_split(cached.slot, range(128, len(frame), 128))
-        return torch.cat([checkpoint.embed_pixels(cached.pixels[c]) for c in chunks]), frame
+    def embedded(cached: CachedPhotos, slots: np.ndarray) -> Tensor:
+        chunks = np.array_split(slots, range(128, len(slots), 128))
+        return torch.cat([checkpoint.embed_pixels(cached.pixels[chunk]) for chunk in chunks])
 
+    def of_split(split: str) -> tuple[Tensor, pd.DataFrame]:
+        frame, cached = data.part(split)
+        return embedded(cached, cached.slot), frame
+
+    frame, cached = data.part("train")
+    known = cached.slot[(frame["role"] == "product").to_numpy()]
+    if len(known) >= FEWEST:
+        chosen = known[sample(len(known), data.seed)]
+        checkpoint.own_cohort = cohort_of(embedded(cached, chosen))
     raw = Calibration() if module.loss == "bare_sigmoid" else None
-    checkpoint.calibration = fit(*embedded("validation"), raw)
-    return checkpoint, evaluate(*embedded("test"), checkpoint.calibration)
+    cohort = checkpoint.cohort
+    checkpoint.calibration = fit(*of_split("validation"), raw, cohort=cohort)
+    report = evaluate(*of_split("test"), checkpoint.calibration, cohort=cohort)
+    return checkpoint, report
 
 
 def train(arguments: list[str]) -> None:

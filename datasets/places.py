@@ -18,6 +18,7 @@ from datasets.manifest import (
     read_photo_table,
     with_numbers,
 )
+from siamese.argument_types import SPLITS
 from siamese.boxes import boxes_of
 from siamese.errors import UserError
 from siamese.listing import (
@@ -117,6 +118,18 @@ def listed_at(place: str, split: str | None = None) -> list[ListedPhoto]:
     if os.path.isdir(place):
         return folder_photos(place, None)
     return listed_in_manifest(_of_split(read_manifest(place), split, place))
+
+
+def cohort_at(places: Sequence[str]) -> list[ListedPhoto]:
+    """The product photos of folders and manifests, `FILE:SPLIT` for a part of one; `none`: none."""
+    photos: list[ListedPhoto] = []
+    for place in places:
+        if place == "none" and len(places) == 1:
+            continue
+        file, _, split = place.rpartition(":")
+        part = split in SPLITS and not os.path.exists(place)
+        photos += listed_at(file, split) if part else listed_at(place)
+    return photos
 
 
 def people_at(place: str, split: str | None = None) -> list[tuple[str, Box | None]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from siamese.adaptation import Adaptation
+from siamese.cohort import Cohort
 from siamese.encoder import Encoder, config_from
 from siamese.errors import UserError
 from siamese.files import read_tensors, write_tensors
@@ -34,6 +35,7 @@ from siamese.second_look import closer, focus_of
 
 FORMAT = "siamese-1"
 ADAPTED = "adaptation."  # names of the adaptation's tensors begin so
+COHORT = "cohort"  # name of the cohort's embeddings, float16
 LATER_FIELDS = {"flip_average": False, "neck": "linear"}  # of an encoder's config
 
 
@@ -56,6 +58,8 @@ class Checkpoint:
             at the garment cut out of its background, see `siamese.looks`.
         adaptation: To a shop's photos; None: as it was trained.
         adapted_calibration: What cosines mean once the encoder is adapted; None if unknown.
+        own_cohort: Products that no photo is likely to show, as the encoder sees them before
+            it is adapted; None: there is none. The calibrations were fitted with it.
     """
 
     encoder: Encoder
@@ -66,6 +70,7 @@ class Checkpoint:
     cut_out: bool = False
     adaptation: Adaptation | None = None
     adapted_calibration: Calibration | None = None
+    own_cohort: Cohort | None = None
 
     def __post_init__(self) -> None:
         self.encoder.eval().to(memory_format=torch.channels_last)
@@ -74,6 +79,30 @@ class Checkpoint:
     def embedding_size(self) -> int:
         """D."""
         return self.encoder.config.embedding_size
+
+    @cached_property
+    def cohort(self) -> Cohort | None:
+        """Of what `calibration` was fitted with, as the encoder sees it now."""
+        own, adapted = self.own_cohort, self.adaptation
+        if own is None or adapted is None:
+            return own
+        return own.adapted(adapted)
+
+    def with_encoder(self, encoder: Encoder, trained_on: str | None = None) -> Checkpoint:
+        """The same looks at the same photos by another encoder, of whose cosines nothing is known.
+
+        Args:
+            encoder: Of photos of the same preprocessing.
+            trained_on: Another label.
+        """
+        return replace(
+            self,
+            encoder=encoder,
+            calibration=Calibration(),
+            trained_on=self.trained_on if trained_on is None else trained_on,
+            adapted_calibration=None,
+            own_cohort=None,
+        )
 
     def to(self, device: str) -> Checkpoint:
         """The same on that device."""
@@ -204,6 +233,9 @@ class Checkpoint:
         if self.adapted_calibration is not None:
             card["adapted_calibration"] = asdict(self.adapted_calibration)
         weights = {name: weight.detach().contiguous() for name, weight in self._weights().items()}
+        if self.own_cohort is not None:
+            weights[COHORT] = self.own_cohort.embeddings.half().contiguous()
+            card[COHORT] = digest_of(weights[COHORT])
         write_tensors(path, weights, FORMAT, card)
 
     def _weights(self) -> dict[str, Tensor]:
@@ -249,8 +281,9 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
         )
     try:
         card = json.loads(metadata["card"])
+        cohort = digest_of(weights[COHORT]) if COHORT in weights else None
         checkpoint = _assemble(card, weights, device)
-        same = checkpoint.fingerprint == card["fingerprint"]
+        same = checkpoint.fingerprint == card["fingerprint"] and card.get(COHORT) == cohort
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise CheckpointError(
@@ -272,6 +305,7 @@ def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> 
         for name in list(weights)
         if name.startswith(ADAPTED)
     }
+    others = weights.pop(COHORT, None)
     encoder.load_state_dict(weights)
     later = card.get("adapted_calibration")
     return Checkpoint(
@@ -283,4 +317,10 @@ def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> 
         bool(card.get("cut_out", False)),
         Adaptation(**{name: each.cpu() for name, each in adapted.items()}) if adapted else None,
         None if later is None else Calibration(**later),
+        None if others is None else Cohort(others.cpu().float()),
     )
+
+
+def digest_of(tensor: Tensor) -> str:
+    """16 hex digits of a tensor's values."""
+    return hashlib.sha256(tensor.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]

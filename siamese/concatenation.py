@@ -138,7 +138,7 @@ def with_levels(several: Checkpoint) -> Checkpoint:
     encoder = Encoder(config, several.preprocessing.height, several.preprocessing.width)
     kept = {n: w for n, w in given.state_dict().items() if ".joint." not in n}
     encoder.load_state_dict(kept)
-    return replace(several, encoder=encoder, calibration=Calibration(), adapted_calibration=None)
+    return several.with_encoder(encoder)
 
 
 def with_joint_head(
@@ -170,7 +170,7 @@ def with_joint_head(
     same = isinstance(there, JointConfig) and type(there) is kind and there.joint == size
     weights = {n: w for n, w in given.state_dict().items() if same or ".joint." not in n}
     encoder.load_state_dict(weights, strict=same)
-    return replace(several, encoder=encoder, calibration=Calibration(), adapted_calibration=None)
+    return several.with_encoder(encoder)
 
 
 def concatenated(

@@ -10,13 +10,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from siamese.catalog_fit import fit_among
+from siamese.cohort import Cohort
 from siamese.errors import UserError
 from siamese.evaluation_report import Evaluation
 from siamese.open_set import (
     OpenSetReport,
     ask,
     ask_strangers,
-    fit_among,
     report_open_set,
 )
 from siamese.pair_score import Calibration, fit_calibration
@@ -30,7 +31,11 @@ TWINS = "twin_group"  # column that marks products nobody could tell apart
 
 
 def fit(
-    embedding: Tensor, frame: pd.DataFrame, raw: Calibration | None = None, seed: int = 0
+    embedding: Tensor,
+    frame: pd.DataFrame,
+    raw: Calibration | None = None,
+    seed: int = 0,
+    cohort: Cohort | None = None,
 ) -> Calibration:
     """Fit the probabilities, and the threshold of pairs, on validation photos.
 
@@ -42,11 +47,12 @@ def fit(
         frame: Manifest rows of these photos, all of the validation split.
         raw: Keep this score's scale and bias, and fit the threshold alone (the report's recipe).
         seed: Of the drawn pairs.
+        cohort: Products that none of these photos shows.
     """
     product, is_person = codes(frame)
     pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
     fitted = fit_calibration(_cosine(embedding, pairs), torch.from_numpy(pairs.same), raw)
-    return fit_among(embedding, product, is_person, fitted, seed=seed)
+    return fit_among(embedding, product, is_person, fitted, seed=seed, cohort=cohort)
 
 
 def evaluate(
@@ -57,6 +63,7 @@ def evaluate(
     seed: int = 0,
     distractors: Distractors | None = None,
     strangers: Tensor | None = None,
+    cohort: Cohort | None = None,
 ) -> Evaluation:
     """The reports of one split: experiments 1 and 2 of SYSTEMS 1, and open sets.
 
@@ -74,6 +81,7 @@ def evaluate(
             somebody wears. Of equal cosines theirs come first, so they are never flattering.
         strangers: Unit embeddings, float32 (S, D), of people who wear none of the products; an
             open set of their own.
+        cohort: Products that none of the photos shows, which the calibration was fitted with.
 
     Raises:
         UserError: Fewer than two products have photos of both kinds, or embeddings are not finite.
@@ -109,7 +117,7 @@ def evaluate(
         retrieval[f"{len(both)} + {len(distractors)} distractors"] = _rank(
             embedding, frame, both, len(both), draws, seed, distractors
         )
-    open_set = _open_sets(embedding, frame, calibration, draws, seed, single, strangers)
+    open_set = _open_sets(embedding, frame, calibration, draws, seed, single, strangers, cohort)
     return Evaluation(verification, retrieval, open_set)
 
 
@@ -121,6 +129,7 @@ def _open_sets(
     seed: int,
     single: np.ndarray | None,
     strangers: Tensor | None,
+    cohort: Cohort | None,
 ) -> dict[str, OpenSetReport]:
     """The lines of the open sets' table.
 
@@ -131,7 +140,7 @@ def _open_sets(
     answers = {}
     if len(np.intersect1d(product[is_person], product[~is_person])) > 1:
         answers["half of the products"] = ask(
-            embedding, product, is_person, calibration, draws, seed
+            embedding, product, is_person, calibration, draws, seed, cohort
         )
     if single is not None and len(single) > 1:
         kept = np.isin(product, single)
@@ -142,10 +151,11 @@ def _open_sets(
             calibration,
             draws,
             seed,
+            cohort,
         )
     if strangers is not None:
         answers[f"what {len(strangers)} strangers wear"] = ask_strangers(
-            embedding, product, is_person, strangers, calibration, draws, seed
+            embedding, product, is_person, strangers, calibration, draws, seed, cohort
         )
     return {line: report_open_set(found, calibration, draws) for line, found in answers.items()}
 

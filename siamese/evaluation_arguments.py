@@ -63,6 +63,14 @@ def add_evaluation(
         help="product photos without a box: the mean of the whole and of the garment cut out; "
         "by default as the encoder does it, of several side by side not",
     )
+    calibrate.add_argument(
+        "--cohort",
+        nargs="+",
+        metavar="PLACE",
+        help="products that none of the split's photos shows, for the answer whether a product is "
+        "in a catalog: folders of photos, manifests, FILE:SPLIT for a part of one; by default the "
+        "manifest's training products, `none` for none",
+    )
     calibrate.add_argument("--out", required=True, help="model.safetensors to write")
     calibrate.add_argument("--device", help="cpu, cuda, …")
     calibrate.set_defaults(tolerance=None)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from siamese.checkpoint import Checkpoint
+    from siamese.cohort import Cohort
     from siamese.embedding import EmbeddedPhotos
     from siamese.evaluation_report import Evaluation
     from siamese.retrieval import Distractors
@@ -58,22 +59,29 @@ def evaluate(
         embeddings,
         usable,
         checkpoint.calibration,
+        cohort=checkpoint.cohort,
         distractors=_embedded_distractors(checkpoint, distractors, max_broken),
         strangers=_embedded_strangers(checkpoint, strangers, max_broken),
     )
 
 
 def calibrate(
-    checkpoint: Checkpoint, manifest: pd.DataFrame, split: str, max_broken: float = 0.01
+    checkpoint: Checkpoint,
+    manifest: pd.DataFrame,
+    split: str,
+    max_broken: float = 0.01,
+    cohort: Sequence[ListedPhoto] = (),
 ) -> None:
     """Fit a checkpoint's probabilities and thresholds on one split of a manifest.
 
     Those for after `adapt` are fitted with the encoder adapted to that very split.
 
     Args:
-        checkpoint: Its calibrations are replaced.
+        checkpoint: Its calibrations and its cohort are replaced.
         manifest: Of any splits.
         split: One that the encoder was not trained on.
+        cohort: Photos of products that no photo of the split shows, see `siamese.cohort`;
+            a sample of them is taken where they are many, none where they are few.
         max_broken: The share of photos that may be left out because they cannot be used.
 
     Raises:
@@ -86,7 +94,9 @@ def calibrate(
     from siamese.evaluation import fit
 
     embeddings, frame = _embedded_split(checkpoint, manifest, split, max_broken)
-    checkpoint.calibration = fit(embeddings, frame)
+    known = _embedded_cohort(replace(checkpoint, adaptation=None), cohort, max_broken)
+    checkpoint.own_cohort = known
+    checkpoint.calibration = fit(embeddings, frame, cohort=checkpoint.cohort)
     if checkpoint.adaptation is not None:
         return
     checkpoint.adapted_calibration = None  # of another manifest, if there was one
@@ -94,7 +104,23 @@ def calibrate(
     if FEWEST <= int(people.sum()) <= len(people) - FEWEST:
         adapted = fit_adaptation(embeddings[people], embeddings[~people])
         roles = roles_of(people.tolist(), boxes_of(frame))
-        checkpoint.adapted_calibration = fit(adapted(embeddings, roles), frame)
+        checkpoint.adapted_calibration = fit(
+            adapted(embeddings, roles), frame, cohort=known and known.adapted(adapted)
+        )
+
+
+def _embedded_cohort(
+    checkpoint: Checkpoint, photos: Sequence[ListedPhoto], max_broken: float
+) -> Cohort | None:
+    """The cohort that these photos make, if they are enough."""
+    from siamese.cohort import FEWEST, cohort_of, sample
+
+    if len(photos) < FEWEST:
+        return None
+    chosen = [photos[place] for place in sample(len(photos))]
+    paths, boxes = [photo.path for photo in chosen], [photo.box for photo in chosen]
+    embedded = _embedded(checkpoint, paths, boxes, [False] * len(chosen), max_broken)
+    return cohort_of(embedded.embeddings)
 
 
 def adapt(

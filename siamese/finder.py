@@ -196,8 +196,9 @@ class Finder:
             order = self._order(query, gallery[torch.from_numpy(places)])
             shown, hidden = order[:top], torch.from_numpy(cosines[order[top:]])
             others = torch.cat([hidden, others])
+            cohort = self._cohort(query, gallery[places[:1]])
             rankings.append(
-                self._ranking(name, snapshot, photo[places[shown]], cosines[shown], others)
+                self._ranking(name, snapshot, photo[places[shown]], cosines[shown], others, cohort)
             )
         return rankings
 
@@ -235,6 +236,11 @@ class Finder:
         scores = RERANKINGS[self.rerank](query, candidates)
         return scores.argsort(descending=True, stable=True).numpy()
 
+    def _cohort(self, query: Tensor, first: Tensor) -> Tensor | None:
+        """Cosines of a query (D,) with the checkpoint's cohort, (1, B); what it found is (1, D)."""
+        cohort = self.checkpoint.cohort
+        return None if cohort is None else cohort.cosines(query[None], first)
+
     def _chosen(self, snapshot: Snapshot, where: str | None) -> np.ndarray | None:
         """Places of the photos to rank, `None` for all."""
         if not snapshot.product_ids:
@@ -250,10 +256,12 @@ class Finder:
         places: np.ndarray,
         cosines: np.ndarray,
         others: Tensor,
+        cohort: Tensor | None,
     ) -> Ranking:
         """The ranking whose matches are these photos of the catalog, in order."""
         calibration = self.checkpoint.calibration
-        among = calibration.among(torch.cat([torch.from_numpy(cosines), others])[None])[0]
+        every = torch.cat([torch.from_numpy(cosines), others])[None]
+        among = calibration.among(every, cohort)[0]
         # The others' scores are of float32, whose last digits depend on the batch.
         probabilities = among[: len(cosines)].numpy().round(DIGITS).tolist()
         present = round(1 - float(among[-1]), DIGITS)

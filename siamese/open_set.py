@@ -6,15 +6,15 @@ Shapes: Q queries, S photos of strangers, M gallery photos, N catalog products, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from siamese.cohort import Cohort
 from siamese.pair_score import Calibration
 from siamese.retrieval import product_scores
 from siamese.verification import expected_calibration_error
@@ -48,6 +48,20 @@ class OpenSetReport:
         return asdict(self)
 
 
+class Asked(NamedTuple):
+    """What a catalog of N products, or of one draw of them, is asked.
+
+    Args:
+        scores: Best cosine of each product, float (Q, N).
+        right: Number of the right product, int64 (Q,), −1 if missing.
+        cohort: What `Cohort.cosines` gives, float (Q, any), if there is one.
+    """
+
+    scores: Tensor
+    right: Tensor
+    cohort: Tensor | None
+
+
 @dataclass(frozen=True)
 class Answers:
     """What a catalog of N products answered, over all draws.
@@ -74,6 +88,7 @@ def ask(
     calibration: Calibration,
     draws: int = 20,
     seed: int = 0,
+    cohort: Cohort | None = None,
 ) -> Answers:
     """One photo of every worn product, asked of random halves of these products.
 
@@ -84,8 +99,10 @@ def ask(
         calibration: Cosine → probability.
         draws: Random halves, each with photos drawn anew.
         seed: Of the draws.
+        cohort: Products that none of the photos shows.
     """
-    return _answers(_asked(embedding, product, is_person, draws, seed), calibration)
+    asked = asked_of_halves(embedding, product, is_person, draws, seed, cohort)
+    return _answers(asked, calibration)
 
 
 def ask_strangers(
@@ -96,11 +113,12 @@ def ask_strangers(
     calibration: Calibration,
     draws: int = 20,
     seed: int = 0,
+    cohort: Cohort | None = None,
 ) -> Answers:
     """The catalog of all products, asked by their wearers and by as many who wear none of them.
 
     Args:
-        embedding, product, is_person, calibration: As in `ask`.
+        embedding, product, is_person, calibration, cohort: As in `ask`.
         strangers: Unit embeddings of photos of people, float32 (S, D), S at least 1.
         draws: Of min(own photos, S) photos of both kinds, so that the odds are even.
         seed: Of the draws.
@@ -110,9 +128,9 @@ def ask_strangers(
     own = np.flatnonzero(is_person & np.isin(product, products))
     right = torch.from_numpy(np.searchsorted(products, product[own]))
     queries = torch.cat([embedding[own], strangers])
-    cosine = queries @ embedding[~is_person].T
-    scores = product_scores(cosine, torch.from_numpy(number), len(products))
     right = torch.cat([right, torch.full((len(strangers),), -1)])
+    gallery = embedding[torch.from_numpy(~is_person)]
+    every = _question(queries, gallery, number, right, cohort)
     count = min(len(own), len(strangers))
     places = [
         np.concatenate(
@@ -123,33 +141,62 @@ def ask_strangers(
         )
         for _ in range(draws)
     ]
-    return _answers(((scores[place], right[place]) for place in places), calibration)
+    return _answers((_part(every, torch.from_numpy(place)) for place in places), calibration)
 
 
-def _answers(asked: Iterable[tuple[Tensor, Tensor]], calibration: Calibration) -> Answers:
-    """Of draws as `_asked` gives them, together."""
+def _part(asked: Asked, rows: Tensor) -> Asked:
+    """Some of the queries."""
+    cohort = asked.cohort
+    return Asked(
+        asked.scores[rows],
+        asked.right[rows],
+        None if cohort is None else cohort[rows],
+    )
+
+
+def _answers(asked: Iterable[Asked], calibration: Calibration) -> Answers:
+    """Of draws as `asked_of_halves` gives them, together."""
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     size = 0
-    for scores, right in asked:
+    for scores, right, cohort in asked:
         size = scores.shape[1]
-        among = calibration.among(scores)
+        among = calibration.among(scores, cohort)
         best, place = among[:, :-1].max(dim=1)
         parts.append((1 - among[:, -1], right >= 0, best, place == right))
     present, is_present, best, is_right = (torch.cat(column) for column in zip(*parts, strict=True))
     return Answers(present, is_present, best, is_right, size)
 
 
-def _asked(
-    embedding: Tensor, product: np.ndarray, is_person: np.ndarray, draws: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Per draw the scores, float (Q, N), and the number of the right product, −1 if missing."""
+def asked_of_halves(
+    embedding: Tensor,
+    product: np.ndarray,
+    is_person: np.ndarray,
+    draws: int,
+    seed: int,
+    cohort: Cohort | None,
+) -> Iterator[Asked]:
+    """Per draw what is asked of a half of the products."""
     for queries, gallery in _halves(product, is_person, draws, seed):
         products, number = np.unique(product[gallery], return_inverse=True)
-        cosine = embedding[queries] @ embedding[gallery].T
-        scores = product_scores(cosine, torch.from_numpy(number), len(products))
         place = np.searchsorted(products, product[queries]).clip(max=len(products) - 1)
-        right = np.where(products[place] == product[queries], place, -1)
-        yield scores, torch.from_numpy(right)
+        right = torch.from_numpy(np.where(products[place] == product[queries], place, -1))
+        yield _question(embedding[queries], embedding[gallery], number, right, cohort)
+
+
+def _question(
+    queries: Tensor,
+    gallery: Tensor,
+    number: np.ndarray,
+    right: Tensor,
+    cohort: Cohort | None,
+) -> Asked:
+    """Queries, float32 (Q, D), and a gallery, (M, D), whose photos are of products 0 to N − 1."""
+    cosine = queries @ gallery.T
+    scores = product_scores(cosine, torch.from_numpy(number), int(number.max()) + 1)
+    if cohort is None:
+        return Asked(scores, right, None)
+    first = gallery[cosine.argmax(dim=1)]
+    return Asked(scores, right, cohort.cosines(queries, first))
 
 
 def _halves(
@@ -166,56 +213,6 @@ def _halves(
         queries = queries[np.isin(product[queries], both)]
         kept = random.permutation(both)[: max(1, len(both) // 2)]
         yield queries, shown[np.isin(product[shown], kept)]
-
-
-def fit_among(
-    embedding: Tensor,
-    product: np.ndarray,
-    is_person: np.ndarray,
-    calibration: Calibration,
-    draws: int = 5,
-    seed: int = 0,
-) -> Calibration:
-    """The calibration with its answers about whole catalogs fitted, by maximum likelihood.
-
-    The presence by Platt scaling (Platt 1999) of the evidence, the sharpness as a temperature
-    (Guo et al. 2017) over the products of the queries whose product is there.
-
-    Args:
-        embedding, product, is_person: Validation photos, as in `ask`.
-        calibration: Fitted on pairs.
-        draws: Random halves of the products.
-        seed: Of the draws.
-    """
-    from scipy.optimize import minimize_scalar
-    from sklearn.linear_model import LogisticRegression
-
-    parts = list(_asked(embedding, product, is_person, draws, seed))
-    truth = torch.cat([right >= 0 for _, right in parts])
-    if bool(truth.all()) or not bool(truth.any()):
-        return calibration
-    evidence = torch.cat([calibration.evidence(scores) for scores, _ in parts])
-    model = LogisticRegression(C=1e4, max_iter=1000)
-    model.fit(evidence.numpy()[:, None], truth.numpy())
-    informed = model.coef_[0, 0] > 0  # otherwise the odds stay even, whatever was found
-    presence = (float(model.coef_[0, 0]), float(model.intercept_[0])) if informed else (0.0, 0.0)
-
-    def surprise(log_sharpness: float) -> float:
-        factor = calibration.scale * math.exp(log_sharpness)
-        total = 0.0
-        for scores, right in parts:
-            there = right >= 0
-            likelihood = (factor * scores[there].double()).log_softmax(dim=1)
-            total -= float(likelihood.gather(1, right[there][:, None]).sum())
-        return total
-
-    sharpness = math.exp(minimize_scalar(surprise, bounds=(-3, 3), method="bounded").x)
-    return replace(
-        calibration,
-        sharpness=sharpness,
-        presence_scale=presence[0],
-        presence_bias=presence[1],
-    )
 
 
 def report_open_set(answers: Answers, calibration: Calibration, draws: int) -> OpenSetReport:

@@ -97,6 +97,10 @@ class Calibration:
             other; below 1 where look-alikes make mistakes likelier than the pairs' odds say.
         presence_scale: Factor of a catalog's evidence in the logit of "it is in here at all".
         presence_bias: Added to it.
+        evidence_sharpness: How much the best products count beyond all others in the evidence;
+            at 1 it is Bayes' rule, far above the best one's log odds alone.
+        cohort_weight: How much of a cohort's evidence is taken off the catalog's, from 0 to 1,
+            see `siamese.cohort`.
     """
 
     scale: float = 1.0
@@ -106,6 +110,8 @@ class Calibration:
     sharpness: float = 1.0
     presence_scale: float = 1.0
     presence_bias: float = 0.0
+    evidence_sharpness: float = 1.0
+    cohort_weight: float = 0.0
 
     @property
     def known_threshold(self) -> float | None:
@@ -116,23 +122,28 @@ class Calibration:
         """Probability in (0, 1) that both photos show the same product, shape of `cosine`."""
         return torch.sigmoid(cosine * self.scale + self.bias)
 
-    def among(self, scores: Tensor) -> Tensor:
+    def among(self, scores: Tensor, cohort: Tensor | None = None) -> Tensor:
         """Which of N products it is, or none: Bayes' rule over a whole catalog, recalibrated.
 
         The odds of a pair are a likelihood ratio, because they were fitted on as many right as
         wrong pairs. Beforehand the odds are even that the product is among the N at all, and
         each is as likely. So the larger the catalog, the more the best product must stand out.
-        Look-alikes are no independent evidence: the last three fields, fitted on validation
-        catalogs, correct for that; at 1, 1 and 0 this is Bayes' rule itself.
+        Look-alikes are no independent evidence: the last five fields, fitted on validation
+        catalogs, correct for that; at 1, 1, 0, 1 and 0 this is Bayes' rule itself.
 
         Args:
             scores: Best cosine of each product, float (Q, N).
+            cohort: What `Cohort.cosines` gives, float (Q, any); `None` where there is no cohort,
+                so that `cohort_weight` is 0.
 
         Returns:
             float64 (Q, N + 1): probability of each product, and of none of them, summing to 1.
         """
         odds = scores.double() * self.scale + self.bias
-        present = torch.sigmoid(self.presence_scale * self.evidence(scores) + self.presence_bias)
+        evidence = self.evidence(scores)
+        if cohort is not None:
+            evidence = evidence - self.cohort_weight * self.evidence(cohort)
+        present = torch.sigmoid(self.presence_scale * evidence + self.presence_bias)
         each = (self.sharpness * odds).softmax(dim=1) * present[:, None]
         return torch.cat([each, 1 - present[:, None]], dim=1)
 
@@ -140,10 +151,14 @@ class Calibration:
         """Log odds that the product is one of N, each as likely beforehand: float64 (Q,).
 
         Args:
-            scores: Best cosine of each product, float (Q, N).
+            scores: Best cosine of each product, float (Q, N); those of −inf do not count.
         """
+        counted = scores.isfinite()
         odds = scores.double() * self.scale + self.bias
-        return odds.logsumexp(dim=1) - math.log(scores.shape[1])
+        sharp = (self.evidence_sharpness * odds).masked_fill(~counted, -torch.inf)
+        mean = sharp.logsumexp(dim=1) - counted.sum(dim=1).clamp(min=1).log()
+        # Where none counts, as if there were but the opposite of the query.
+        return (mean / self.evidence_sharpness).clamp(min=self.bias - self.scale)
 
 
 def fit_calibration(cosine: Tensor, same: Tensor, raw: Calibration | None = None) -> Calibration:

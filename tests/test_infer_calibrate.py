@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from helpers_catalog import draw_photo
 from helpers_infer import STEMS, Run
 
 import infer
@@ -104,3 +105,41 @@ def test_what_cannot_be_calibrated_is_one_line(
         assert complaint in said
         assert not out.exists()
     assert calibrated(capsys, manifest, "--encoder", model, "--out", tmp_path)[0] == 1
+
+
+def test_products_of_the_training_are_the_cohort_unless_others_are_named(
+    shop: Path,
+    manifest: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("siamese.cohort.FEWEST", 2)
+    out, model = tmp_path / "out.safetensors", shop / "model.safetensors"
+    known = tmp_path / "known.csv"
+    photos = [draw_photo(tmp_path / f"known{i}.png", hue=40 * i + 15, stripes=i) for i in range(3)]
+    rows = [f"{photo},{photo.stem},product,train" for photo in photos]
+    known.write_text("\n".join([manifest.read_text(), *rows]))
+    embeddings = load_checkpoint(model).embed(photos)
+
+    def cohort(*words: object) -> torch.Tensor | None:
+        code, said = calibrated(capsys, known, "--encoder", model, "--out", out, *words)
+        assert code == 0, said
+        found = load_checkpoint(out).own_cohort
+        return None if found is None else found.embeddings
+
+    found = cohort()
+    assert found is not None
+    assert torch.allclose(found, embeddings, atol=1e-3)
+    assert cohort("--cohort", "none") is None
+    named = cohort("--cohort", f"{known}:train", shop / "photos")
+    assert named is not None
+    assert len(named) == 3 + len(STEMS)
+    code, said = calibrated(
+        capsys, known, "--encoder", model, "--out", out, "--cohort", f"{manifest}:train"
+    )
+    assert (code, said.count("\n")) == (1, 1)
+    assert "no row of split 'train'" in said
+    code, said = calibrated(capsys, known, "--encoder", model, "--out", out, "--cohort", "nowhere")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "nowhere" in said

@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from siamese.open_set import (
-    Answers,
-    ask,
-    ask_strangers,
-    fit_among,
-    report_open_set,
-)
+from siamese.catalog_fit import fit_among
+from siamese.open_set import Answers, ask, ask_strangers, report_open_set
 from siamese.pair_score import Calibration
 
 

@@ -12,7 +12,7 @@ Shapes: B photos, H height, W width, C the tagger's inputs, V values of all colu
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from torch.nn import functional
 from siamese.attributes.tagger import Tagger, card_from, strip_neck
 from siamese.checkpoint import Checkpoint
 from siamese.encoder import Encoder, LabelledConfig
-from siamese.pair_score import Calibration
 
 LEAST_SPREAD = 0.01  # of a direction, as a share of the widest one
 REMAINDER = 256  # R, at most: the more, the nearer to right angles
@@ -85,9 +84,5 @@ def labelled(reader: Checkpoint, tagger: Tagger, inputs: np.ndarray) -> Checkpoi
     whitened = directions[:size] / np.maximum(spread[:size, None], 1e-12)
     network.centre.copy_(torch.from_numpy(centre))
     network.directions.copy_(torch.from_numpy(whitened.T))
-    return replace(
-        reader,
-        encoder=encoder,
-        calibration=Calibration(),
-        trained_on=f"{reader.trained_on}; labels {', '.join(c.name for c in tagger.card.columns)}",
-    )
+    names = ", ".join(column.name for column in tagger.card.columns)
+    return reader.with_encoder(encoder, f"{reader.trained_on}; labels {names}")

@@ -199,7 +199,7 @@ def without_neck(checkpoint: Checkpoint) -> Checkpoint:
     """
     encoder = copy.deepcopy(checkpoint.encoder)
     strip_neck(encoder)
-    return replace(checkpoint, encoder=encoder, adaptation=None, adapted_calibration=None)
+    return replace(checkpoint.with_encoder(encoder), adaptation=None)
 
 
 def strip_neck(encoder: Encoder) -> None:

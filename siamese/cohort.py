@@ -1,0 +1,73 @@
+"""Products that a photo surely does not show: what they look like says what a likeness is worth.
+
+A plain black top is like a hundred others, so a catalog without it has something like it; a print
+that nothing else has is like itself alone. What a photo's product is like in general is told by
+how near the products of a *cohort* are to it, of which it shows none: those of the training. The
+catalog's have to stand out from these (score normalisation by a cohort, as in speaker
+verification: Auckenthaler, Carey and Lloyd-Thomas 2000). `Calibration.cohort_weight` says by how
+much, fitted on validation products; benchmarks/README.md has the figures.
+
+Shapes: Q queries, B products of the cohort, D embedding size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.adaptation import Adaptation
+from siamese.roles import Role
+
+FEWEST, MOST = 100, 5000  # products: fewer say little, more add little but size
+SAME = 0.995  # cosine from which two product photos are taken for one
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Embeddings of products that no query shows.
+
+    Args:
+        embeddings: Unit length, as exact as float16, as which files keep them; float32 (B, D).
+    """
+
+    embeddings: Tensor
+
+    def cosines(self, queries: Tensor, first: Tensor) -> Tensor:
+        """How like each product of the cohort the queries are: float32 (Q, B).
+
+        A catalog may hold products of the cohort, too. That which was found is not compared with
+        itself: −inf.
+
+        Args:
+            queries: Unit embeddings, float32 (Q, D).
+            first: Of the photos that each found first in the catalog, float32 (Q, D).
+        """
+        found = first @ self.embeddings.T >= SAME
+        return (queries @ self.embeddings.T).masked_fill(found, -torch.inf)
+
+    def adapted(self, adaptation: Adaptation) -> Cohort:
+        """The same products as an encoder sees them that was adapted to a shop."""
+        return Cohort(adaptation(self.embeddings, [Role.PRODUCT] * len(self.embeddings)))
+
+
+def cohort_of(embeddings: Tensor, seed: int = 0) -> Cohort | None:
+    """A cohort of product photos, or of a sample of them; `None` where they are too few.
+
+    Args:
+        embeddings: Unit length, float32 (any, D).
+        seed: Of the sample.
+    """
+    if len(embeddings) < FEWEST:
+        return None
+    chosen = embeddings[torch.from_numpy(sample(len(embeddings), seed))]
+    return Cohort(chosen.half().float())
+
+
+def sample(photos: int, seed: int = 0) -> np.ndarray:
+    """Places of at most `MOST` of so many photos, ascending int64."""
+    if photos <= MOST:
+        return np.arange(photos)
+    return np.sort(np.random.default_rng(seed).choice(photos, MOST, replace=False))
