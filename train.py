@@ -34,7 +34,7 @@ from datasets.module import ProductPhotos
 from siamese.callbacks import Speed
 from siamese.checkpoint import Checkpoint
 from siamese.cli import TrainingCLI, quieten, wandb_mode
-from siamese.cohort import FEWEST, cohort_of, sample
+from siamese.cohort import cohort_of, sample
 from siamese.errors import UserError
 from siamese.evaluation import evaluate, fit
 from siamese.evaluation_report import Evaluation
@@ -66,9 +66,7 @@ def finish(module: SiameseModule, data: ProductPhotos, label: str) -> tuple[Chec
 
     frame, cached = data.part("train")
     known = cached.slot[(frame["role"] == "product").to_numpy()]
-    if len(known) >= FEWEST:
-        chosen = known[sample(len(known), data.seed)]
-        checkpoint.own_cohort = cohort_of(embedded(cached, chosen))
+    checkpoint.own_cohort = cohort_of(embedded(cached, known[sample(len(known))]))
     raw = Calibration() if module.loss == "bare_sigmoid" else None
     cohort = checkpoint.cohort
     checkpoint.calibration = fit(*of_split("validation"), raw, cohort=cohort)

@@ -51,6 +51,19 @@ def test_a_run_leaves_a_checkpoint_reports_curves_and_its_config(
     assert report.cost.images_per_second > 0
 
 
+def test_the_trainings_products_are_the_cohort_of_its_checkpoint(
+    settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("siamese.cohort.FEWEST", 2)
+    assert train.main(write_config(settings, tmp_path / "c.yaml")) == 0
+    checkpoint = load_checkpoint(tmp_path / "run" / "model.safetensors")
+    rows = read_manifest(tmp_path / "run" / "manifest.csv").query("split == 'train'")
+    photos = rows.loc[rows["role"] == "product", "path"].tolist()
+    assert checkpoint.own_cohort is not None
+    embeddings = checkpoint.embed(photos)
+    assert torch.allclose(checkpoint.own_cohort.embeddings, embeddings, atol=2e-3)
+
+
 @pytest.mark.parametrize("named", ["32-true", "bf16-mixed"])
 def test_a_precision_that_is_named_is_taken_whatever_the_processor_has(
     settings: dict[str, Any], tmp_path: Path, named: str
