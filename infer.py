@@ -193,12 +193,12 @@ def evaluate(arguments: Namespace) -> None:
 
 def calibrate(arguments: Namespace) -> None:
     """Write an encoder whose score means something: a trained one, or several side by side."""
-    from datasets.places import cohort_at, sound_manifest
+    from datasets.places import cohort_at, sound_manifest, training_products
     from siamese.evaluation_commands import calibrate
 
     check_writable(arguments.out)
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
-    training = _training_products(arguments)
+    training = training_products(arguments.manifest, arguments.split, arguments.max_broken)
     photos = training if "eigenfaces" in arguments.encoder else []  # which are fitted to them
     asked = {"second_look": arguments.second_look, "cut_out": arguments.cut_out}
     looks = {name: choice for name, choice in asked.items() if choice is not None}
@@ -206,19 +206,9 @@ def calibrate(arguments: Namespace) -> None:
     cohort = training if arguments.cohort is None else cohort_at(arguments.cohort)
     calibrate(checkpoint, manifest, arguments.split, arguments.max_broken, cohort)
     checkpoint.to("cpu").save(arguments.out)
-    print(f"saved {arguments.out}: {checkpoint.embedding_size} numbers per photo")
-
-
-def _training_products(arguments: Namespace) -> list[ListedPhoto]:
-    """The product photos of the manifest's training split; none where that is what is asked."""
-    from datasets.places import sound_manifest
-    from siamese.listing import listed_in_manifest
-
-    if arguments.split == "train":
-        return []
-    known = sound_manifest(arguments.manifest, "train", arguments.max_broken)
-    training = known[(known["split"] == "train") & (known["role"] == "product")]
-    return listed_in_manifest(training) if len(training) else []
+    known = checkpoint.own_cohort
+    beside = "" if known is None else f", a cohort of {len(known.embeddings)} product photos"
+    print(f"saved {arguments.out}: {checkpoint.embedding_size} numbers per photo{beside}")
 
 
 def adapt(arguments: Namespace) -> None:

@@ -174,6 +174,15 @@ def sound_manifest(path: str, split: str, max_broken: float) -> pd.DataFrame:
     return kept
 
 
+def training_products(path: str, asked: str, max_broken: float) -> list[ListedPhoto]:
+    """The product photos of a manifest's training split; none where that is the split asked for."""
+    if asked == "train":
+        return []
+    manifest = sound_manifest(path, "train", max_broken)
+    rows = manifest[(manifest["split"] == "train") & (manifest["role"] == "product")]
+    return listed_in_manifest(rows) if len(rows) else []
+
+
 def ids_of_test_split(manifest: str | None) -> frozenset[str] | None:
     """Products of a manifest's test split; None without one."""
     if manifest is None:
