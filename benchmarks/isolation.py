@@ -68,7 +68,7 @@ def report(checkpoint: Checkpoint, frame: pd.DataFrame, choice: GarmentChoice | 
     found = embed_all(checkpoint, photos, boxes, people=people)
     if found.broken:
         raise SystemExit(next(iter(found.broken.values())))
-    return evaluate(found.embeddings, frame, checkpoint.calibration)
+    return evaluate(found.embeddings, frame, checkpoint.calibration, cohort=checkpoint.cohort)
 
 
 if __name__ == "__main__":

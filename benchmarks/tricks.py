@@ -38,7 +38,6 @@ from siamese.commands import embed_with_bar
 from siamese.encoder import Encoder
 from siamese.errors import UserError
 from siamese.evaluation_commands import distractors_of
-from siamese.pair_score import Calibration
 from siamese.quantisation import hamming, int8_codes, int8_cosines, sign_bits
 from siamese.reranking import expansion_scores, reciprocal_scores
 from siamese.retrieval import mean_embedding, product_scores, ranks_of
@@ -102,7 +101,7 @@ def main() -> None:
         scores, milliseconds = asked(plain, score)
         ranks = ranks_of(scores, plain.right)
         before = ranks if before is None else before
-        error = first_match_error(scores, plain, checkpoint.calibration) if name in cosines else 0
+        error = first_match_error(scores, plain, checkpoint) if name in cosines else 0
         lines.append(
             {"line": name}
             | row(ranks, before)
@@ -323,15 +322,18 @@ def asked(photos: Photos, score: Score) -> tuple[Tensor, float]:
     return torch.stack(rows), float(np.median(seconds)) * 1e3
 
 
-def first_match_error(scores: Tensor, photos: Photos, calibration: Calibration) -> float:
+def first_match_error(scores: Tensor, photos: Photos, checkpoint: Checkpoint) -> float:
     """Calibration error of the first match, where half of the products asked for are missing."""
+    calibration, cohort = checkpoint.calibration, checkpoint.cohort
+    first = photos.gallery[(photos.query @ photos.gallery.T).argmax(dim=1)]
+    beside = None if cohort is None else cohort.cosines(photos.query, first)
     random = np.random.default_rng(0)
     sought = photos.right.unique().numpy()
     stated, true = [], []
     for _ in range(HALVES):
         missing = random.permutation(sought)[: len(sought) // 2]
         kept = torch.from_numpy(np.setdiff1d(np.arange(photos.products), missing))
-        probability, place = calibration.among(scores[:, kept])[:, :-1].max(dim=1)
+        probability, place = calibration.among(scores[:, kept], beside)[:, :-1].max(dim=1)
         stated.append(probability.numpy())
         true.append((kept[place] == photos.right).numpy())
     return expected_calibration_error(np.concatenate(stated), np.concatenate(true))

@@ -138,7 +138,12 @@ class Calibration:
 
         Returns:
             float64 (Q, N + 1): probability of each product, and of none of them, summing to 1.
+
+        Raises:
+            ValueError: It was fitted with a cohort, and there is none.
         """
+        if cohort is None and self.cohort_weight:
+            raise ValueError("this calibration was fitted with a cohort: give its cosines")
         odds = scores.double() * self.scale + self.bias
         evidence = self.evidence(scores)
         if cohort is not None:

@@ -45,6 +45,8 @@ def test_the_cohorts_evidence_is_taken_off_as_far_as_it_counts() -> None:
     half = replace(plain, cohort_weight=0.5)
     present = 1 - float(half.among(scores, cohort)[0, -1])
     assert present / (1 - present) == pytest.approx(5 / math.sqrt(4))
+    with pytest.raises(ValueError, match="fitted with a cohort"):
+        half.among(scores)
 
 
 @given(st.floats(1, 8), st.integers(1, 6), st.integers(0, 2**32 - 1))
