@@ -34,10 +34,12 @@ from datasets.manifest import read_manifest
 from datasets.places import listed_at
 from siamese.boxes import boxes_of
 from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.cohort import Cohort
 from siamese.commands import embed_with_bar
 from siamese.encoder import Encoder
 from siamese.errors import UserError
 from siamese.evaluation_commands import distractors_of
+from siamese.pair_score import Calibration
 from siamese.quantisation import hamming, int8_codes, int8_cosines, sign_bits
 from siamese.reranking import expansion_scores, reciprocal_scores
 from siamese.retrieval import mean_embedding, product_scores, ranks_of
@@ -96,12 +98,15 @@ def main() -> None:
     cosines = {first: best_of(plain), second: best_of(flipped)} | cosine_lines(plain)
     one, other = (milliseconds_of_one(c) for c in (checkpoint, flipping))
     embed = {second: other, "two photos, mean": 2 * one, "two photos, mean cosine": 2 * one}
+    others = beside(plain, checkpoint.cohort)
     lines, before = [], None
     for name, score in (cosines | order_lines(plain)).items():
         scores, milliseconds = asked(plain, score)
         ranks = ranks_of(scores, plain.right)
         before = ranks if before is None else before
-        error = first_match_error(scores, plain, checkpoint) if name in cosines else 0
+        error = 0.0
+        if name in cosines:
+            error = first_match_error(scores, plain, checkpoint.calibration, others)
         lines.append(
             {"line": name}
             | row(ranks, before)
@@ -322,18 +327,28 @@ def asked(photos: Photos, score: Score) -> tuple[Tensor, float]:
     return torch.stack(rows), float(np.median(seconds)) * 1e3
 
 
-def first_match_error(scores: Tensor, photos: Photos, checkpoint: Checkpoint) -> float:
-    """Calibration error of the first match, where half of the products asked for are missing."""
-    calibration, cohort = checkpoint.calibration, checkpoint.cohort
-    first = photos.gallery[(photos.query @ photos.gallery.T).argmax(dim=1)]
-    beside = None if cohort is None else cohort.cosines(photos.query, first)
+def beside(photos: Photos, cohort: Cohort | None) -> Tensor | None:
+    """Cosines of the queries with the checkpoint's cohort, (Q, any)."""
+    if cohort is None:
+        return None
+    first = (photos.query @ photos.gallery.T).argmax(dim=1)
+    return cohort.cosines(photos.query, photos.gallery[first])
+
+
+def first_match_error(
+    scores: Tensor, photos: Photos, calibration: Calibration, others: Tensor | None = None
+) -> float:
+    """Calibration error of the first match, where half of the products asked for are missing.
+
+    others: Cosines with the cohort, if the calibration was fitted with one.
+    """
     random = np.random.default_rng(0)
     sought = photos.right.unique().numpy()
     stated, true = [], []
     for _ in range(HALVES):
         missing = random.permutation(sought)[: len(sought) // 2]
         kept = torch.from_numpy(np.setdiff1d(np.arange(photos.products), missing))
-        probability, place = calibration.among(scores[:, kept], beside)[:, :-1].max(dim=1)
+        probability, place = calibration.among(scores[:, kept], others)[:, :-1].max(dim=1)
         stated.append(probability.numpy())
         true.append((kept[place] == photos.right).numpy())
     return expected_calibration_error(np.concatenate(stated), np.concatenate(true))

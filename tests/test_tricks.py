@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import tricks
 from helpers_catalog import draw_photo, save_checkpoint, unit_vectors
 
+from siamese.cohort import Cohort
 from siamese.pair_score import Calibration
 from siamese.retrieval import ranks_of
 
@@ -97,6 +99,12 @@ def test_the_error_of_a_sure_and_right_answer_is_nothing() -> None:
     sure = Calibration(scale=200.0, bias=-100.0)
     assert tricks.first_match_error(scores, photos, sure) == pytest.approx(0, abs=1e-6)
     assert tricks.first_match_error(1 - scores, photos, sure) > 0.005
+    cohort = Cohort(torch.from_numpy(unit_vectors(9, 128, 7)))
+    others = tricks.beside(photos, cohort)
+    assert others is not None
+    assert torch.allclose(others, photos.query @ cohort.embeddings.T, atol=1e-5)
+    weighed = replace(sure, cohort_weight=0.5)
+    assert tricks.first_match_error(scores, photos, weighed, others) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_row_counts_queries_won_and_lost() -> None:
