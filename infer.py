@@ -204,7 +204,8 @@ def calibrate(arguments: Namespace) -> None:
     looks = {name: choice for name, choice in asked.items() if choice is not None}
     checkpoint = replace(encoder_of(arguments, photos), **looks)
     cohort = training if arguments.cohort is None else cohort_at(arguments.cohort)
-    calibrate(checkpoint, manifest, arguments.split, arguments.max_broken, cohort)
+    split, broken, limit = arguments.split, arguments.max_broken, arguments.cohort_limit
+    calibrate(checkpoint, manifest, split, broken, cohort, limit)
     checkpoint.to("cpu").save(arguments.out)
     known = checkpoint.own_cohort
     beside = "" if known is None else f", a cohort of {len(known.embeddings)} product photos"

@@ -54,21 +54,17 @@ class Cohort:
         return Cohort(adaptation(self.embeddings, [Role.PRODUCT] * len(self.embeddings)))
 
 
-def cohort_of(embeddings: Tensor, seed: int = 0) -> Cohort | None:
-    """A cohort of product photos, or of a sample of them; `None` where they are too few.
+def cohort_of(embeddings: Tensor) -> Cohort | None:
+    """The cohort of these product photos; `None` where they are too few to say something.
 
     Args:
         embeddings: Unit length, float32 (any, D).
-        seed: Of the sample.
     """
-    if len(embeddings) < FEWEST:
-        return None
-    chosen = embeddings[torch.from_numpy(sample(len(embeddings), seed))]
-    return Cohort(chosen.half().float())
+    return None if len(embeddings) < FEWEST else Cohort(embeddings.half().float())
 
 
-def sample(photos: int, seed: int = 0) -> np.ndarray:
-    """Places of at most `MOST` of so many photos, ascending int64."""
-    if photos <= MOST:
+def sample(photos: int, most: int = MOST, seed: int = 0) -> np.ndarray:
+    """Places of at most so many of all photos, ascending int64."""
+    if photos <= most:
         return np.arange(photos)
-    return np.sort(np.random.default_rng(seed).choice(photos, MOST, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(photos, most, replace=False))

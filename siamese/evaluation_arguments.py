@@ -71,6 +71,13 @@ def add_evaluation(
         "in a catalog: folders of photos, manifests, FILE:SPLIT for a part of one; by default the "
         "manifest's training products, `none` for none",
     )
+    calibrate.add_argument(
+        "--cohort-limit",
+        type=positive,
+        metavar="N",
+        help="a sample of so many of their photos, by default 5000; the file keeps two bytes for "
+        "each number of each",
+    )
     calibrate.add_argument("--out", required=True, help="model.safetensors to write")
     calibrate.add_argument("--device", help="cpu, cuda, …")
     calibrate.set_defaults(tolerance=None)

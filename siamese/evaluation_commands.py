@@ -71,6 +71,7 @@ def calibrate(
     split: str,
     max_broken: float = 0.01,
     cohort: Sequence[ListedPhoto] = (),
+    cohort_limit: int | None = None,
 ) -> None:
     """Fit a checkpoint's probabilities and thresholds on one split of a manifest.
 
@@ -80,8 +81,9 @@ def calibrate(
         checkpoint: Its calibrations and its cohort are replaced.
         manifest: Of any splits.
         split: One that the encoder was not trained on.
-        cohort: Photos of products that no photo of the split shows, see `siamese.cohort`;
-            a sample of them is taken where they are many, none where they are few.
+        cohort: Photos of products that no photo of the split shows, see `siamese.cohort`; none
+            are taken where they are few.
+        cohort_limit: At most so many of them, a sample; `None` for what `siamese.cohort` takes.
         max_broken: The share of photos that may be left out because they cannot be used.
 
     Raises:
@@ -94,7 +96,8 @@ def calibrate(
     from siamese.evaluation import fit
 
     embeddings, frame = _embedded_split(checkpoint, manifest, split, max_broken)
-    known = _embedded_cohort(replace(checkpoint, adaptation=None), cohort, max_broken)
+    plain = replace(checkpoint, adaptation=None)
+    known = _embedded_cohort(plain, cohort, cohort_limit, max_broken)
     checkpoint.own_cohort = known
     checkpoint.calibration = fit(embeddings, frame, cohort=checkpoint.cohort)
     if checkpoint.adaptation is not None:
@@ -110,14 +113,14 @@ def calibrate(
 
 
 def _embedded_cohort(
-    checkpoint: Checkpoint, photos: Sequence[ListedPhoto], max_broken: float
+    checkpoint: Checkpoint, photos: Sequence[ListedPhoto], limit: int | None, max_broken: float
 ) -> Cohort | None:
-    """The cohort that these photos make, if they are enough."""
-    from siamese.cohort import FEWEST, cohort_of, sample
+    """The cohort that a sample of these photos makes, if they are enough."""
+    from siamese.cohort import FEWEST, MOST, cohort_of, sample
 
-    if len(photos) < FEWEST:
+    chosen = [photos[place] for place in sample(len(photos), limit or MOST)]
+    if len(chosen) < FEWEST:
         return None
-    chosen = [photos[place] for place in sample(len(photos))]
     paths, boxes = [photo.path for photo in chosen], [photo.box for photo in chosen]
     embedded = _embedded(checkpoint, paths, boxes, [False] * len(chosen), max_broken)
     return cohort_of(embedded.embeddings)

@@ -114,6 +114,7 @@ def test_few_products_make_no_cohort_and_many_a_sample() -> None:
     assert (np.diff(chosen) > 0).all()
     assert np.array_equal(chosen, sample(MOST + 7))
     assert sample(MOST).tolist() == list(range(MOST))
+    assert len(sample(10, most=3)) == 3
 
 
 def with_cohort(path: Path, products: int = 120) -> Checkpoint:

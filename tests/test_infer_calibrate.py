@@ -135,6 +135,9 @@ def test_products_of_the_training_are_the_cohort_unless_others_are_named(
     named = cohort("--cohort", f"{known}:train", shop / "photos")
     assert named is not None
     assert len(named) == 3 + len(STEMS)
+    few = cohort("--cohort", f"{known}:train", shop / "photos", "--cohort-limit", 2)
+    assert few is not None
+    assert len(few) == 2
     code, said = calibrated(
         capsys, known, "--encoder", model, "--out", out, "--cohort", f"{manifest}:train"
     )
