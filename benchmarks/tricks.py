@@ -332,7 +332,7 @@ def beside(photos: Photos, cohort: Cohort | None) -> Tensor | None:
     if cohort is None:
         return None
     first = (photos.query @ photos.gallery.T).argmax(dim=1)
-    return cohort.cosines(photos.query, photos.gallery[first])
+    return cohort.cosines(photos.query, cohort.same(photos.gallery[first]))
 
 
 def first_match_error(

@@ -35,7 +35,11 @@ class Cohort:
 
     embeddings: Tensor
 
-    def cosines(self, queries: Tensor, first: Tensor) -> Tensor:
+    def same(self, photos: Tensor) -> Tensor:
+        """Which of the cohort's photos each of these is, by embeddings (M, D): bool (M, B)."""
+        return photos @ self.embeddings.T >= SAME
+
+    def cosines(self, queries: Tensor, found: Tensor) -> Tensor:
         """How like each product of the cohort the queries are: float32 (Q, B).
 
         A catalog may hold products of the cohort, too. That which was found is not compared with
@@ -43,11 +47,10 @@ class Cohort:
 
         Args:
             queries: Unit embeddings, float32 (Q, D).
-            first: Of the photos that each found first in the catalog, float32 (Q, D).
+            found: Which of them the first product that each found in the catalog has photos of,
+                bool (Q, B) or (B,).
         """
-        # In one product: of few queries the time goes into reading the cohort.
-        cosine, to_first = (torch.cat([queries, first]) @ self.embeddings.T).chunk(2)
-        return cosine.masked_fill(to_first >= SAME, -torch.inf)
+        return (queries @ self.embeddings.T).masked_fill(found, -torch.inf)
 
     def adapted(self, adaptation: Adaptation) -> Cohort:
         """The same products as an encoder sees them that was adapted to a shop."""

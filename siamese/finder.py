@@ -196,7 +196,7 @@ class Finder:
             order = self._order(query, gallery[torch.from_numpy(places)])
             shown, hidden = order[:top], torch.from_numpy(cosines[order[top:]])
             others = torch.cat([hidden, others])
-            cohort = self._cohort(query, gallery[places[:1]])
+            cohort = self._cohort(snapshot, query, photo[places[0]])
             rankings.append(
                 self._ranking(name, snapshot, photo[places[shown]], cosines[shown], others, cohort)
             )
@@ -236,10 +236,18 @@ class Finder:
         scores = RERANKINGS[self.rerank](query, candidates)
         return scores.argsort(descending=True, stable=True).numpy()
 
-    def _cohort(self, query: Tensor, first: Tensor) -> Tensor | None:
-        """Cosines of a query (D,) with the checkpoint's cohort, (1, B); what it found is (1, D)."""
+    def _cohort(self, snapshot: Snapshot, query: Tensor, first: int) -> Tensor | None:
+        """Cosines of a query (D,) with the checkpoint's cohort, (1, B), as of `Cohort.cosines`.
+
+        first: Place of the photo that was found first.
+        """
         cohort = self.checkpoint.cohort
-        return None if cohort is None else cohort.cosines(query[None], first)
+        if cohort is None:
+            return None
+        product = snapshot.product[first]
+        start, stop = np.searchsorted(snapshot.product, [product, product + 1])
+        own = torch.from_numpy(snapshot.embeddings[start:stop])
+        return cohort.cosines(query[None], cohort.same(own).any(dim=0))
 
     def _chosen(self, snapshot: Snapshot, where: str | None) -> np.ndarray | None:
         """Places of the photos to rank, `None` for all."""

@@ -191,12 +191,12 @@ def _question(
     cohort: Cohort | None,
 ) -> Asked:
     """Queries, float32 (Q, D), and a gallery, (M, D), whose photos are of products 0 to N − 1."""
-    cosine = queries @ gallery.T
-    scores = product_scores(cosine, torch.from_numpy(number), int(number.max()) + 1)
+    products, places = int(number.max()) + 1, torch.from_numpy(number)
+    scores = product_scores(queries @ gallery.T, places, products)
     if cohort is None:
         return Asked(scores, right, None)
-    first = gallery[cosine.argmax(dim=1)]
-    return Asked(scores, right, cohort.cosines(queries, first))
+    holds = product_scores(cohort.same(gallery).T.float(), places, products) > 0
+    return Asked(scores, right, cohort.cosines(queries, holds.T[scores.argmax(dim=1)]))
 
 
 def _halves(

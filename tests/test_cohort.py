@@ -21,7 +21,7 @@ from siamese.catalog_fit import fit_among
 from siamese.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from siamese.cohort import FEWEST, MOST, Cohort, cohort_of, sample
 from siamese.finder import Finder
-from siamese.open_set import ask, report_open_set
+from siamese.open_set import ask, ask_strangers, report_open_set
 from siamese.pair_score import Calibration
 from siamese.roles import Role
 
@@ -30,7 +30,7 @@ def test_what_was_found_is_not_compared_with_itself() -> None:
     cohort = Cohort(torch.eye(3))
     queries = torch.tensor([[0.6, 0.8, 0.0], [0.6, 0.8, 0.0]])
     first = torch.stack([torch.eye(3)[1], functional.normalize(torch.ones(3), dim=0)])
-    cosines = cohort.cosines(queries, first)
+    cosines = cohort.cosines(queries, cohort.same(first))
     assert cosines[0].tolist() == pytest.approx([0.6, -math.inf, 0.0])
     assert cosines[1].tolist() == pytest.approx([0.6, 0.8, 0.0])
 
@@ -169,22 +169,51 @@ def test_an_adapted_encoder_sees_its_cohort_adapted(tmp_path: Path) -> None:
 
 
 def test_a_search_weighs_the_cohort_by_the_definition(tmp_path: Path) -> None:
-    """Also of a product that the catalog and the cohort both have: it is left out of the cohort."""
+    """Also of a product that the catalog and the cohort both have: of that the cohort is silent.
+
+    Product 0 has two photos, and the cohort both of them.
+    """
     checkpoint = with_cohort(tmp_path / "m.safetensors")
-    vectors = torch.randn(4, 16, generator=torch.manual_seed(3))
+    vectors = torch.randn(5, 16, generator=torch.manual_seed(3))
     embeddings = functional.normalize(vectors, dim=1).half().float()
     assert checkpoint.own_cohort is not None
     others = checkpoint.own_cohort.embeddings
-    checkpoint.own_cohort = Cohort(torch.cat([embeddings[:1], others]))
-    products = [Product(str(n), [f"{n}.jpg"], embeddings[n : n + 1].numpy()) for n in range(4)]
+    checkpoint.own_cohort = Cohort(torch.cat([embeddings[:2], others]))
+    products = [Product("0", ["front.jpg", "back.jpg"], embeddings[:2].numpy())] + [
+        Product(str(n), [f"{n}.jpg"], embeddings[n : n + 1].numpy()) for n in range(2, 5)
+    ]
     Catalog.create(tmp_path / "catalog", checkpoint.fingerprint, 16, products)
-    finder = Finder(checkpoint, tmp_path / "catalog")
     calibration = checkpoint.calibration
-    for place, cohort in ((0, others), (1, torch.cat([embeddings[:1], others]))):
-        query = embeddings[place : place + 1]
-        evidence = calibration.evidence(query @ embeddings.T)
-        beside = calibration.evidence(query @ cohort.T)
-        wanted = torch.sigmoid(evidence - 0.5 * beside)
-        found = finder.rank_embeddings(query)[0]
-        assert found.matches[0].cosine == pytest.approx(1, abs=1e-3)
-        assert found.probability == pytest.approx(float(wanted), abs=1e-4)
+    for mean in (False, True):
+        finder = Finder(checkpoint, tmp_path / "catalog", "mean" if mean else "max")
+        for place in range(5):
+            query = embeddings[place : place + 1]
+            gallery = query @ embeddings.T
+            both = gallery[:, :2].amax(dim=1, keepdim=True)
+            if mean:
+                both = query @ functional.normalize(embeddings[:2].sum(dim=0, keepdim=True)).T
+            evidence = calibration.evidence(torch.cat([both, gallery[:, 2:]], dim=1))
+            cohort = others if place < 2 else torch.cat([embeddings[:2], others])
+            wanted = torch.sigmoid(evidence - 0.5 * calibration.evidence(query @ cohort.T))
+            found = finder.rank_embeddings(query)[0]
+            assert found.matches[0].product_id == ("0" if place < 2 else str(place))
+            assert found.probability == pytest.approx(float(wanted), abs=1e-4)
+
+
+def test_an_evaluation_leaves_out_of_the_cohort_what_was_found_as_a_search_does() -> None:
+    """Products 0 (two photos) and 1 are worn; the cohort has both photos of 0 and one of nobody."""
+    axes = torch.eye(6)
+    embedding = torch.stack([axes[0], axes[1], axes[2], axes[0], axes[2]])
+    product = np.array([0, 0, 1, 0, 1])
+    is_person = np.array([False, False, False, True, True])
+    cohort = Cohort(torch.stack([axes[0], axes[1], axes[5]]))
+    strangers = axes[1:2]
+    calibration = Calibration(scale=4.0, bias=-2.0, cohort_weight=1.0)
+    answers = ask_strangers(embedding, product, is_person, strangers, calibration, 40, 0, cohort)
+    seen = {round(float(p), 4) for p in answers.present}
+    own = calibration.evidence(torch.tensor([[1.0, 0.0]]))
+    wanted = []
+    for beside in ([0.0], [0.0, 0.0, 0.0]):  # of 0, as of the stranger, axes 0 and 1 are left out
+        evidence = own - calibration.evidence(torch.tensor([beside]))
+        wanted.append(round(float(torch.sigmoid(evidence)), 4))
+    assert seen == set(wanted)
