@@ -161,7 +161,7 @@ class Calibration:
         counted = scores.isfinite()
         odds = scores.double() * self.scale + self.bias
         sharp = (self.evidence_sharpness * odds).masked_fill(~counted, -torch.inf)
-        mean = sharp.logsumexp(dim=1) - counted.sum(dim=1).clamp(min=1).log()
+        mean = sharp.logsumexp(dim=1) - counted.sum(dim=1).clamp(min=1).double().log()
         # Where none counts, as if there were but the opposite of the query.
         return (mean / self.evidence_sharpness).clamp(min=self.bias - self.scale)
 
