@@ -198,11 +198,13 @@ def calibrate(arguments: Namespace) -> None:
 
     check_writable(arguments.out)
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
-    training = training_products(arguments.manifest, arguments.split, arguments.max_broken)
-    photos = training if "eigenfaces" in arguments.encoder else []  # which are fitted to them
+    fitted = "eigenfaces" in arguments.encoder  # to the training's products
+    training = []
+    if fitted or arguments.cohort is None:
+        training = training_products(arguments.manifest, arguments.split, arguments.max_broken)
     asked = {"second_look": arguments.second_look, "cut_out": arguments.cut_out}
     looks = {name: choice for name, choice in asked.items() if choice is not None}
-    checkpoint = replace(encoder_of(arguments, photos), **looks)
+    checkpoint = replace(encoder_of(arguments, training if fitted else []), **looks)
     cohort = training if arguments.cohort is None else cohort_at(arguments.cohort)
     split, broken, limit = arguments.split, arguments.max_broken, arguments.cohort_limit
     calibrate(checkpoint, manifest, split, broken, cohort, limit)

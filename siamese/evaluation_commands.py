@@ -122,7 +122,11 @@ def _embedded_cohort(
     if len(chosen) < FEWEST:
         return None
     paths, boxes = [photo.path for photo in chosen], [photo.box for photo in chosen]
-    embedded = _embedded(checkpoint, paths, boxes, [False] * len(chosen), max_broken)
+    try:
+        embedded = _embedded(checkpoint, paths, boxes, [False] * len(chosen), max_broken)
+    except CatalogError as error:
+        remedy = "--cohort names other products, or none"
+        raise CatalogError(f"the cohort, by default the training's: {error}; {remedy}") from error
     return cohort_of(embedded.embeddings)
 
 

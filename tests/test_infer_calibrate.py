@@ -146,3 +146,8 @@ def test_products_of_the_training_are_the_cohort_unless_others_are_named(
     code, said = calibrated(capsys, known, "--encoder", model, "--out", out, "--cohort", "nowhere")
     assert (code, said.count("\n")) == (1, 1)
     assert "nowhere" in said
+    photos[0].unlink()
+    code, said = calibrated(capsys, known, "--encoder", model, "--out", out)
+    assert code == 1
+    assert said.endswith("--cohort names other products, or none\n"), said
+    assert cohort("--cohort", "none") is None, "the training is not looked at"
