@@ -2,7 +2,8 @@
 
 Each photo is found by the hash of its content, its box and the preprocessing, so that renamed or
 copied files cost nothing and changed ones are decoded again. Pixels reach the disk before the
-index names them: a kill at any moment loses at most the photos of the last few seconds.
+index names them: a kill at any moment loses at most the photos of the last few seconds. The index
+knows their checksums, so that pixels which something else has overwritten are decoded again.
 
 Shapes: R rows of the manifest, H height, W width.
 """
@@ -14,8 +15,9 @@ import hashlib
 import logging
 import os
 import sqlite3
+import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -89,10 +91,14 @@ def cache_photos(
             ThreadPoolExecutor(max(1, workers)) as pool,
         ):
             keys, faults = _keys_of(frame, index, pool)
-            slots = dict(index.execute("SELECT key, slot FROM photo"))
             rows = defaultdict(list)  # a key may be that of many rows
             for row, key in keys.items():
                 rows[key].append(row)
+            stored = index.execute("SELECT key, slot, checksum FROM photo")
+            wanted = {key: (slot, checksum) for key, slot, checksum in stored if key in rows}
+            slots = _sound(wanted, _map(place / PIXELS, _shape(preprocessing)), pool)
+            if changed := len(wanted) - len(slots):
+                log.warning("%s: %d photos were overwritten; decoded again", place, changed)
             boxes = boxes_of(frame)
             jobs = [
                 (key, str(frame["path"].iloc[first]), boxes[first])
@@ -124,6 +130,20 @@ def _turn_at(place: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _sound(
+    wanted: Mapping[str, tuple[int, int]], pixels: Pixels, pool: ThreadPoolExecutor
+) -> dict[str, int]:
+    """Key → slot of those whose pixels have their checksum still."""
+
+    def is_sound(place: tuple[int, int]) -> bool:
+        slot, checksum = place
+        return zlib.crc32(pixels[slot].data) == checksum
+
+    sound = pool.map(is_sound, wanted.values())
+    pairs = zip(wanted.items(), sound, strict=True)
+    return {key: slot for (key, (slot, _)), is_the_same in pairs if is_the_same}
 
 
 def _shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
@@ -177,10 +197,12 @@ def _open_index(place: Path, preprocessing: Preprocessing) -> sqlite3.Connection
 
 def _connect(place: Path) -> sqlite3.Connection:
     index = sqlite3.connect(place / INDEX)
-    index.execute("CREATE TABLE IF NOT EXISTS photo (key TEXT PRIMARY KEY, slot INTEGER)")
+    index.execute(
+        "CREATE TABLE IF NOT EXISTS photo (key TEXT PRIMARY KEY, slot INTEGER, checksum INTEGER)"
+    )
     # A file whose size and times are unchanged is not read again to be hashed.
     index.execute("CREATE TABLE IF NOT EXISTS file (path TEXT PRIMARY KEY, stamp TEXT, hash TEXT)")
-    index.execute("SELECT key, slot FROM photo LIMIT 1")
+    index.execute("SELECT key, slot, checksum FROM photo LIMIT 1")
     index.execute("SELECT path, stamp, hash FROM file LIMIT 1")
     (sound,) = index.execute("PRAGMA quick_check(1)").fetchone()
     if sound != "ok":
@@ -258,11 +280,14 @@ def _decode(
                 file, used * size, [pixels for pixels in decoded if not isinstance(pixels, str)]
             )
             outcomes: list[tuple[str, int | str]] = []
+            stored: list[tuple[str, int, int]] = []
             for (key, _, _), result in zip(chunk, decoded, strict=True):
                 outcomes.append((key, result if isinstance(result, str) else used))
-                used += not isinstance(result, str)
-            stored = [outcome for outcome in outcomes if isinstance(outcome[1], int)]
-            index.executemany("INSERT INTO photo VALUES (?, ?)", stored)
+                if not isinstance(result, str):
+                    stored.append((key, used, zlib.crc32(result.data)))
+                    used += 1
+            # Overwritten pixels stay where they are, unused: others may have mapped them.
+            index.executemany("INSERT OR REPLACE INTO photo VALUES (?, ?, ?)", stored)
             index.commit()
             progress.update(len(chunk))
             yield from outcomes

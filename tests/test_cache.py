@@ -233,6 +233,43 @@ def test_a_damaged_index_is_made_again(
     assert_right(cache_photos(table(photos), SMALL, tmp_path / "cache"), photos)
 
 
+@pytest.mark.parametrize("which", [0, 2, 5])
+def test_overwritten_pixels_are_decoded_again_and_told(
+    which: int,
+    photos: list[Path],
+    tmp_path: Path,
+    decoded: list[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first, one between and the last, of one byte; who has them mapped keeps all others."""
+    first = cache_photos(table(photos), SMALL, tmp_path / "cache")
+    with (tmp_path / "cache" / PLACE / PIXELS).open("r+b") as file:
+        file.seek(int(first.slot[which]) * PHOTO + 7)
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    decoded.clear()
+    second = cache_photos(table(photos), SMALL, tmp_path / "cache")
+    assert len(decoded) == 1
+    assert "1 photos were overwritten" in caplog.text
+    assert_right(second, photos)
+    assert (np.delete(second.slot, which) == np.delete(first.slot, which)).all()
+    caplog.clear()
+    assert_right(cache_photos(table(photos), SMALL, tmp_path / "cache"), photos)
+    assert not caplog.text
+
+
+def test_a_cache_without_checksums_is_made_again(photos: list[Path], tmp_path: Path) -> None:
+    """As it was until November 2026."""
+    cache_photos(table(photos), SMALL, tmp_path)
+    with sqlite3.connect(tmp_path / PLACE / INDEX) as index:
+        index.execute("ALTER TABLE photo DROP COLUMN checksum")
+    index.close()
+    cached = cache_photos(table(photos), SMALL, tmp_path)
+    assert_right(cached, photos)
+    assert len(cached.pixels) == 6
+
+
 def test_an_index_of_another_program_is_made_again(photos: list[Path], tmp_path: Path) -> None:
     (tmp_path / PLACE).mkdir()
     with sqlite3.connect(tmp_path / PLACE / INDEX) as index:
