@@ -214,8 +214,7 @@ class Checkpoint:
 
     def looks_at(self, photo: PhotoSource, box: Box | None, role: Role) -> list[Look]:
         """The same, with where in the photo each of them looks."""
-        twice = self.cut_out and role is Role.PRODUCT
-        return looks_at(self.preprocessing, photo, box, twice)
+        return looks_at(self.preprocessing, photo, box, role, self.cut_out)
 
     def save(self, path: str | Path) -> None:
         """Write the checkpoint whole or not at all.

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from siamese.photos import PhotoSource, named, open_photo
+from siamese.photos import PhotoError, PhotoSource, named, open_photo
 from siamese.preprocessing import Box, Placement, Preprocessing
+from siamese.roles import Role
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Look:
 
 
 def looks_at(
-    preprocessing: Preprocessing, source: PhotoSource, box: Box | None, cut_out: bool
+    preprocessing: Preprocessing, source: PhotoSource, box: Box | None, role: Role, cut_out: bool
 ) -> list[Look]:
     """The looks whose mean is the photo's embedding: one, or two.
 
@@ -39,15 +40,18 @@ def looks_at(
         preprocessing: Of the encoder.
         source: A path, encoded bytes or an open binary file.
         box: The part to look at, if somebody said so: `x1, y1, x2, y2` in pixels of the photo.
-        cut_out: Without a box, look a second time at the garment on white, see `siamese.cut_out`,
-            where it can be cut out.
+        role: What the photo shows; a person's shows more than one colour.
+        cut_out: At a product without a box, look a second time at the garment on white, see
+            `siamese.cut_out`, where it can be cut out.
 
     Raises:
         PhotoError: The photo cannot be used; the message says why.
     """
-    if box is not None or not cut_out:
+    if box is not None or not cut_out or role is not Role.PRODUCT:
         photo = preprocessing.open(source, box)
         with named(source):
+            if role is Role.PERSON and photo.getcolors(maxcolors=1) is not None:
+                raise PhotoError("is of one colour all over; there is nothing in it to find")
             return [_look(preprocessing, photo, box)]
     from siamese.cut_out import SIDE, without_background  # OpenCV takes a while
 

@@ -56,6 +56,13 @@ def trained_like(
     return Checkpoint(encoder, Preprocessing(height, width), Calibration(), "nothing")
 
 
+def all_but_plain(size: tuple[int, int], colour: Colour) -> Image.Image:
+    """A photo of (width, height) of one colour but for one pixel, as a query must have."""
+    photo = Image.new("RGB", size, colour)
+    photo.putpixel((1, 1), tuple(max(0, channel - 1) for channel in colour))
+    return photo
+
+
 def with_patch(size: tuple[int, int], place: tuple[int, int], colour: Colour) -> Image.Image:
     """A black photo of (width, height) with 16 x 16 pixels of a colour at `left, top`."""
     photo = Image.new("RGB", size, BLACK)

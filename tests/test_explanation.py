@@ -12,6 +12,7 @@ from helpers_explanation import (
     BLUE,
     GREEN,
     RED,
+    all_but_plain,
     colour_checkpoint,
     trained_like,
     with_patch,
@@ -146,7 +147,7 @@ def test_heat_has_the_photos_proportions_and_none_outside_of_the_box() -> None:
 
 def test_no_region_lies_on_the_padding() -> None:
     """White padding is what white products share with everything; nobody sees it in the photo."""
-    white = encoded(Image.new("RGB", (32, 128), "white"))
+    white = encoded(all_but_plain((32, 128), (255, 255, 255)))
     found = explain(colour_checkpoint(128, 128), white, [white])
     (product,) = found.products
     assert product is not None
@@ -157,7 +158,7 @@ def test_no_region_lies_on_the_padding() -> None:
 
 
 def test_products_whose_photo_is_gone_have_no_overlay_and_the_others_stay(tmp_path: Path) -> None:
-    red = encoded(Image.new("RGB", (32, 32), RED))
+    red = encoded(all_but_plain((32, 32), RED))
     checkpoint = colour_checkpoint(32, 32)
     found = explain(checkpoint, red, [tmp_path / "gone.jpg", red, b"broken"])
     alone = explain(checkpoint, red, [red])
@@ -167,7 +168,7 @@ def test_products_whose_photo_is_gone_have_no_overlay_and_the_others_stay(tmp_pa
 
 
 def test_without_any_product_nothing_is_lit() -> None:
-    red = encoded(Image.new("RGB", (32, 32), RED))
+    red = encoded(all_but_plain((32, 32), RED))
     for products in ([], [b"broken"]):
         found = explain(colour_checkpoint(32, 32), red, products)
         assert found.query.heat.max() == 0
@@ -176,7 +177,7 @@ def test_without_any_product_nothing_is_lit() -> None:
 
 
 def test_a_broken_query_or_a_box_beside_it_is_an_error() -> None:
-    red = encoded(Image.new("RGB", (32, 32), RED))
+    red = encoded(all_but_plain((32, 32), RED))
     with pytest.raises(PhotoError, match="not a photo"):
         explain(colour_checkpoint(32, 32), b"broken", [red])
     with pytest.raises(PhotoError, match="outside of the photo"):
@@ -184,7 +185,7 @@ def test_a_broken_query_or_a_box_beside_it_is_an_error() -> None:
 
 
 def test_opposite_photos_have_no_heat_and_no_regions() -> None:
-    red, green = (encoded(Image.new("RGB", (32, 32), colour)) for colour in (RED, GREEN))
+    red, green = (encoded(all_but_plain((32, 32), colour)) for colour in (RED, GREEN))
     found: Explanation = explain(colour_checkpoint(32, 32), red, [green])
     assert found.cosines == (pytest.approx(0.0),)
     assert found.query.heat.max() == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_explanation import BLACK, RED, colour_checkpoint, with_patch
+from helpers_explanation import BLACK, RED, all_but_plain, colour_checkpoint, with_patch
 from PIL import Image, ImageColor
 
 from siamese.explanation import Explanation, Overlay, Region, explain
@@ -129,7 +129,7 @@ def explain_nothing() -> Explanation:
 
 
 def test_a_product_whose_photo_is_gone_leaves_a_grey_panel(tmp_path: Path) -> None:
-    query = saved(tmp_path / "query.png", plain("red", (96, 128)))
+    query = saved(tmp_path / "query.png", all_but_plain((96, 128), RED))
     gone = tmp_path / "gone.jpg"
     explanation = explain(colour_checkpoint(128, 96), query, [gone])
     sheet = explanation_sheet([ExplainedRow(query, (), [gone], [("1. 4711",)], explanation)])

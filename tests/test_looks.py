@@ -13,6 +13,7 @@ from PIL import Image
 from siamese.looks import Look, looks_at, place_in
 from siamese.photos import PhotoError
 from siamese.preprocessing import Box, Preprocessing
+from siamese.roles import Role
 
 SIZE = Preprocessing(height=128, width=96)
 
@@ -71,7 +72,7 @@ def test_a_point_of_the_photo_is_found_through_either_look(
 
 def test_a_box_outside_of_the_photo_is_told_with_its_name() -> None:
     with pytest.raises(PhotoError, match=r"photo: box .* outside"):
-        looks_at(SIZE, png(40, 30), (50.0, 0.0, 60.0, 9.0), cut_out=False)
+        looks_at(SIZE, png(40, 30), (50.0, 0.0, 60.0, 9.0), Role.PRODUCT, cut_out=False)
 
 
 def png(width: int, height: int) -> bytes:
@@ -86,5 +87,20 @@ def test_the_first_look_is_as_sharp_with_a_second_one_as_without() -> None:
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "JPEG")
     large = Preprocessing(height=512, width=384)
-    alone, first = (looks_at(large, buffer.getvalue(), None, cut) for cut in (False, True))
+    alone, first = (
+        looks_at(large, buffer.getvalue(), None, Role.PRODUCT, cut) for cut in (False, True)
+    )
     assert np.array_equal(alone[0].pixels, first[0].pixels)
+
+
+def test_a_persons_photo_of_one_colour_is_refused_and_no_other() -> None:
+    """A blank upload would find the blankest product, and with luck be sure of it."""
+    blank, box = png(40, 30), (0.0, 0.0, 20.0, 20.0)
+    with pytest.raises(PhotoError, match="photo: is of one colour all over"):
+        looks_at(SIZE, blank, None, Role.PERSON, cut_out=False)
+    for role, part in ((Role.PRODUCT, None), (Role.GARMENT, box), (Role.PRODUCT, box)):
+        assert looks_at(SIZE, blank, part, role, cut_out=False)
+    encoded, nearly = io.BytesIO(), Image.new("RGB", (40, 30), (9, 99, 200))
+    nearly.putpixel((0, 0), (9, 99, 201))
+    nearly.save(encoded, "PNG")
+    assert looks_at(SIZE, encoded.getvalue(), None, Role.PERSON, cut_out=False)
