@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +54,9 @@ def _check_change(arguments: argparse.Namespace, made: argparse.ArgumentParser) 
 
 def _check_index(arguments: argparse.Namespace, made: argparse.ArgumentParser) -> None:
     """End the process where options of an index do not go together."""
+    if arguments.manifest and os.path.isdir(arguments.manifest):
+        folder = arguments.manifest
+        made.error(f"index: {folder} is a folder; --photos {folder} takes the photos in it")
     if arguments.attributes and not arguments.photos:
         made.error("index: --attributes goes with --photos")
     if arguments.encoder and arguments.checkpoint:

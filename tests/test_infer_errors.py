@@ -103,6 +103,7 @@ def bad_inputs(shop: Path, bad: Path) -> list[tuple[int, str, list[object]]]:
         (1, "/missing: no such file", ["evaluate", sound, "--strangers", "/missing"]),
         (2, "goes with --distractors", ["evaluate", "m.csv", "--distractor-limit", "3"]),
         (2, "is no whole number", ["evaluate", "m.csv", "--distractor-limit", "0"]),
+        (2, ". is a folder; --photos . takes the photos in it", ["index", "."]),
         (2, "--attributes goes with --photos", ["index", "m.csv", "--attributes", "a.csv"]),
         (2, "is no number from 0 to 1", ["index", "m.csv", "--max-broken", "2"]),
         (1, "name is not UTF-8", ["index", "--photos", bad.parent / "caf\udce9", "--overwrite"]),
