@@ -1,7 +1,7 @@
 """Unit embeddings in fewer bytes: int8 (a quarter) and sign bits (1/32), and their similarities.
 
 A pass over codes reads less memory than one over embeddings. It finds the photos whose exact
-cosines are worth a look, see `siamese.finder.best_photos`.
+cosines are worth a look, see `siamese.exact_search.best_photos`.
 
 Shapes: M embeddings, Q queries, D embedding size, W words of 64 bits, D / 64 rounded up.
 """

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from siamese.catalog import Catalog, CatalogError, Product
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.embedding import embed_all
-from siamese.finder import Finder, Ranking, Rerank, best_photos
+from siamese.exact_search import best_photos
+from siamese.finder import Finder, Ranking, Rerank
 from siamese.photos import PhotoError
 from siamese.quantisation import codes_of
 from siamese.reranking import RERANKINGS

@@ -26,7 +26,7 @@ from siamese.attributes.precision import (
 from siamese.checkpoint import Checkpoint
 from siamese.commands import embed_with_bar, embedded_products
 from siamese.errors import UserError
-from siamese.finder import best_photos
+from siamese.exact_search import best_photos
 from siamese.listing import ListedPhoto
 from siamese.products import Product, plain
 from siamese.retrieval import RetrievalReport, mean_embedding, measure

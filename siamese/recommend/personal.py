@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from siamese.catalog import CatalogError
-from siamese.finder import CANDIDATES, Finder, Match, Ranking
+from siamese.exact_search import CANDIDATES
+from siamese.finder import Finder, Match, Ranking
 from siamese.recommend.taste import Taste, embeddings_of, preferred
 from siamese.recommend.variety import vary
 from siamese.snapshot import Snapshot

@@ -88,7 +88,7 @@ class Seen:
 def answer(queries: Sequence[Query]) -> list[Found]:
     """Answer concurrent queries: one forward pass and one matrix product for all that share goods.
 
-    Every query gets what it would get alone (see `finder.best_photos`).
+    Every query gets what it would get alone (see `siamese.exact_search`).
     """
     found: dict[int, Found] = {}
     for goods in {id(query.goods): query.goods for query in queries}.values():
