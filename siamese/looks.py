@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from siamese.photos import PhotoError, PhotoSource, named, open_photo
+from siamese.photos import PhotoSource, check_not_blank, named, open_photo
 from siamese.preprocessing import Box, Placement, Preprocessing
 from siamese.roles import Role
 
@@ -50,8 +50,8 @@ def looks_at(
     if box is not None or not cut_out or role is not Role.PRODUCT:
         photo = preprocessing.open(source, box)
         with named(source):
-            if role is Role.PERSON and photo.getcolors(maxcolors=1) is not None:
-                raise PhotoError("is of one colour all over; there is nothing in it to find")
+            if role is not Role.PRODUCT:
+                check_not_blank(photo)
             return [_look(preprocessing, photo, box)]
     from siamese.cut_out import SIDE, without_background  # OpenCV takes a while
 

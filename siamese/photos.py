@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, ImageStat
 
 from siamese.errors import UserError
 
@@ -23,6 +23,7 @@ from siamese.errors import UserError
 PIXEL_LIMIT = 100_000_000
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
 SMALLEST_SIDE = 8  # pixels; nothing can be recognised below this
+FAINTEST = 8  # levels of 255 between the darkest and the lightest of a photo of something
 # Formats of photos. Pillow reads many more, some through other programs (EPS runs Ghostscript):
 # a service must not open those for strangers.
 PHOTO_FORMATS = frozenset(
@@ -110,6 +111,16 @@ def photo_size(
         known = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
         lying = known and _orientation(image) in LYING
         return (width, height) if lying else (height, width)
+
+
+def check_not_blank(photo: Image.Image) -> None:
+    """Refuse an RGB photo with nothing in it: a search could be sure of what it finds for it.
+
+    Raises:
+        PhotoError: It is of one colour all over, or nearly.
+    """
+    if all(high - low < FAINTEST for low, high in ImageStat.Stat(photo).extrema):
+        raise PhotoError("is of one colour all over; there is nothing in it to find")
 
 
 @contextmanager

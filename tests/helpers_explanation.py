@@ -59,7 +59,7 @@ def trained_like(
 def all_but_plain(size: tuple[int, int], colour: Colour) -> Image.Image:
     """A photo of (width, height) of one colour but for one pixel, as a query must have."""
     photo = Image.new("RGB", size, colour)
-    photo.putpixel((1, 1), tuple(max(0, channel - 1) for channel in colour))
+    photo.putpixel((1, 1), tuple(channel * 9 // 10 for channel in colour))
     return photo
 
 

@@ -100,7 +100,9 @@ def photo_of(shop: Path, name: str) -> bytes:
 def picture(width: int = 40, height: int = 60, kind: str = "JPEG", **how: Any) -> bytes:
     """Any photo, encoded."""
     stream = BytesIO()
-    Image.new("RGB", (width, height), "teal").save(stream, kind, **how)
+    photo = Image.new("RGB", (width, height), "teal")
+    photo.paste("coral", (0, 0, width // 2, height // 2))  # a photo of one colour is refused
+    photo.save(stream, kind, **how)
     return stream.getvalue()
 
 

@@ -135,7 +135,7 @@ def found_scale(width: float, height: float, fit: str) -> float:
 
 
 def test_heat_has_the_photos_proportions_and_none_outside_of_the_box() -> None:
-    query = encoded(Image.new("RGB", (400, 200), RED))
+    query = encoded(all_but_plain((400, 200), RED))
     found = explain(colour_checkpoint(64, 64), query, [query], (200, 0, 400, 100))
     heat = found.query.heat
     assert heat.shape == (HEAT // 2, HEAT)

@@ -93,14 +93,20 @@ def test_the_first_look_is_as_sharp_with_a_second_one_as_without() -> None:
     assert np.array_equal(alone[0].pixels, first[0].pixels)
 
 
-def test_a_persons_photo_of_one_colour_is_refused_and_no_other() -> None:
+@pytest.mark.parametrize("levels", [0, 7])
+def test_a_persons_photo_of_one_colour_is_refused_and_no_other(levels: int) -> None:
     """A blank upload would find the blankest product, and with luck be sure of it."""
-    blank, box = png(40, 30), (0.0, 0.0, 20.0, 20.0)
-    with pytest.raises(PhotoError, match="photo: is of one colour all over"):
-        looks_at(SIZE, blank, None, Role.PERSON, cut_out=False)
-    for role, part in ((Role.PRODUCT, None), (Role.GARMENT, box), (Role.PRODUCT, box)):
-        assert looks_at(SIZE, blank, part, role, cut_out=False)
-    encoded, nearly = io.BytesIO(), Image.new("RGB", (40, 30), (9, 99, 200))
-    nearly.putpixel((0, 0), (9, 99, 201))
-    nearly.save(encoded, "PNG")
-    assert looks_at(SIZE, encoded.getvalue(), None, Role.PERSON, cut_out=False)
+
+    def one_pixel_off(by: int) -> bytes:
+        encoded, photo = io.BytesIO(), Image.new("RGB", (40, 30), (9, 99, 200))
+        photo.putpixel((0, 0), (9, 99, 200 + by))
+        photo.save(encoded, "PNG")
+        return encoded.getvalue()
+
+    blank, box = one_pixel_off(levels), (10.0, 10.0, 20.0, 20.0)
+    for role, part in ((Role.PERSON, None), (Role.GARMENT, box)):
+        with pytest.raises(PhotoError, match="photo: is of one colour all over"):
+            looks_at(SIZE, blank, part, role, cut_out=False)
+    assert looks_at(SIZE, blank, None, Role.PRODUCT, cut_out=False)
+    assert looks_at(SIZE, one_pixel_off(8), None, Role.PERSON, cut_out=False)
+    assert looks_at(SIZE, one_pixel_off(8), box, Role.GARMENT, cut_out=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from siamese.isolation import Garment
 from siamese.photos import PhotoError
-from siamese.preprocessing import Preprocessing
+from siamese.preprocessing import Box, Preprocessing
 from siamese.recommend.taste import Taste
 from siamese.serving.queries import AUTO, WHOLE, Query, Seen, answer, choice_of, look
 from siamese.serving.shop import Goods, Shop
@@ -112,3 +113,14 @@ def test_a_choice_counts_products_and_leaves_out_one(goods: Goods) -> None:
     assert choice_of(goods, {}).products == 8
     assert choice_of(goods, {}, but="003").products == 7
     assert choice_of(goods, {"baseColour": ["Red"]}, Taste(dislikes=("000",))).products == 1
+
+
+@pytest.mark.parametrize("box", [None, (10.0, 10.0, 30.0, 30.0)])
+@pytest.mark.parametrize(("garment", "isolation"), [("none", None), ("auto", TwoGarments())])
+def test_a_blank_photo_is_refused_as_a_search_of_the_command_line_does(
+    box: Box | None, garment: str, isolation: TwoGarments | None
+) -> None:
+    stream = BytesIO()
+    Image.new("RGB", SIZE, "silver").save(stream, "JPEG")
+    with pytest.raises(PhotoError, match="is of one colour all over"):
+        look(stream.getvalue(), SMALL, box, garment, isolation, SIZE)

@@ -37,7 +37,7 @@ def png_that_promises(width: int, height: int) -> bytes:
 
 
 def png_bomb(side: int) -> bytes:
-    """Many pixels of one colour: some kB, and decoded in full."""
+    """Many pixels of two colours: some kB, and decoded in full."""
     return picture(side, side, "PNG", compress_level=1)
 
 
@@ -52,7 +52,9 @@ def webp_that_promises(width: int, height: int) -> bytes:
 def jpeg_of_scans(count: int, side: int = 64) -> bytes:
     """A progressive JPEG that goes over its picture so many times, at 100 bytes each."""
     stream = BytesIO()
-    Image.new("L", (side, side), 128).save(stream, "JPEG", progressive=True)
+    photo = Image.new("L", (side, side), 128)
+    photo.paste(64, (0, 0, side // 2, side))
+    photo.save(stream, "JPEG", progressive=True)
     whole = stream.getvalue()
     begin = whole.rfind(b"\xff\xda")
     last, scans = whole[begin:-2], whole.count(b"\xff\xda")
@@ -76,6 +78,8 @@ def moving_photo() -> bytes:
 def gif_of_many_frames() -> bytes:
     stream = BytesIO()
     frames = [Image.new("P", (500, 500), n % 256) for n in range(200)]
+    frames[0].putpalette([0, 0, 0, 255, 255, 255])
+    frames[0].paste(1, (0, 0, 250, 500))
     frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
     return stream.getvalue()
 

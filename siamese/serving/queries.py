@@ -14,7 +14,7 @@ import torch
 from siamese.finder import Ranking
 from siamese.garment_choice import FindsGarments
 from siamese.isolation import LARGEST, Garment, choose, with_margin
-from siamese.photos import PhotoError, open_photo
+from siamese.photos import PhotoError, check_not_blank, open_photo
 from siamese.preprocessing import Box, Preprocessing
 from siamese.recommend.personal import PersonalFinder
 from siamese.recommend.taste import Taste
@@ -203,13 +203,16 @@ def look(
         size: (width, height) of the upright photo.
 
     Raises:
-        PhotoError: Damaged, the box has no pixel of it, or it shows no such garment.
+        PhotoError: Damaged or blank, the box has no pixel of it, or it shows no such garment.
     """
     if box is not None or garment == WHOLE or (garment == AUTO and isolation is None):
-        return Seen(preprocessing.read(content, box), box, (), size)
+        photo = preprocessing.open(content, box)
+        check_not_blank(photo)
+        return Seen(preprocessing.shrink(photo, box), box, (), size)
     if isolation is None:
         raise PhotoError("garment: this server finds none; give a box instead")
     photo = open_photo(content)
+    check_not_blank(photo)
     garments = tuple(isolation.find(photo))
     wanted = choose(garments, LARGEST if garment == AUTO else garment)
     if wanted is None and garment != AUTO:
