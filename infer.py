@@ -31,7 +31,6 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 # Beside busy neighbours, spinning OpenMP threads make one photo cost 500 ms instead of 6.
@@ -194,6 +193,7 @@ def evaluate(arguments: Namespace) -> None:
 def calibrate(arguments: Namespace) -> None:
     """Write an encoder whose score means something: a trained one, or several side by side."""
     from datasets.places import cohort_at, sound_manifest, training_products
+    from siamese.cohort import FEWEST
     from siamese.evaluation_commands import calibrate
 
     check_writable(arguments.out)
@@ -202,15 +202,17 @@ def calibrate(arguments: Namespace) -> None:
     training = []
     if fitted or arguments.cohort is None:
         training = training_products(arguments.manifest, arguments.split, arguments.max_broken)
-    asked = {"second_look": arguments.second_look, "cut_out": arguments.cut_out}
-    looks = {name: choice for name, choice in asked.items() if choice is not None}
-    checkpoint = replace(encoder_of(arguments, training if fitted else []), **looks)
-    cohort = training if arguments.cohort is None else cohort_at(arguments.cohort)
+    checkpoint = encoder_of(arguments, training if fitted else [])
+    checkpoint = checkpoint.looking(arguments.second_look, arguments.cut_out)
+    cohort = training if len(training) >= FEWEST else None
     split, broken, limit = arguments.split, arguments.max_broken, arguments.cohort_limit
+    if arguments.cohort is not None:
+        held_out = (manifest["split"] != "train") | (manifest["split"] == split)
+        cohort = cohort_at(arguments.cohort, set(manifest.loc[held_out, "path"]))
     calibrate(checkpoint, manifest, split, broken, cohort, limit)
     checkpoint.to("cpu").save(arguments.out)
-    known = checkpoint.own_cohort
-    beside = "" if known is None else f", a cohort of {len(known.embeddings)} product photos"
+    known, before = checkpoint.own_cohort, " as before" if cohort is None else ""
+    beside = f", a cohort of {len(known.embeddings)} product photos{before}" if known else ""
     print(f"saved {arguments.out}: {checkpoint.embedding_size} numbers per photo{beside}")
 
 

@@ -65,8 +65,11 @@ def finish(module: SiameseModule, data: ProductPhotos, label: str) -> tuple[Chec
         return embedded(cached, cached.slot), frame
 
     frame, cached = data.part("train")
-    known = cached.slot[(frame["role"] == "product").to_numpy()]
-    checkpoint.own_cohort = cohort_of(embedded(cached, known[sample(len(known))]))
+    known = np.flatnonzero(frame["role"] == "product")
+    known = known[sample(len(known))]
+    checkpoint.own_cohort = cohort_of(
+        embedded(cached, cached.slot[known]), frame["product_id"].iloc[known].tolist()
+    )
     raw = Calibration() if module.loss == "bare_sigmoid" else None
     cohort = checkpoint.cohort
     checkpoint.calibration = fit(*of_split("validation"), raw, cohort=cohort)

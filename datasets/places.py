@@ -120,16 +120,37 @@ def listed_at(place: str, split: str | None = None) -> list[ListedPhoto]:
     return listed_in_manifest(_of_split(read_manifest(place), split, place))
 
 
-def cohort_at(places: Sequence[str]) -> list[ListedPhoto]:
-    """The product photos of folders and manifests, `FILE:SPLIT` for a part of one; `none`: none."""
+def cohort_at(places: Sequence[str], held_out: Collection[str] = ()) -> list[ListedPhoto]:
+    """The product photos of folders and manifests, `FILE:SPLIT` for a part of one; `none`: none.
+
+    Args:
+        places: What `--cohort` names.
+        held_out: Paths of photos whose products must not be among them; told on stderr.
+
+    Raises:
+        UserError: A place holds no photos, no such part, or nothing but products held out.
+    """
+    from siamese.evaluation_commands import others_than
+
     photos: list[ListedPhoto] = []
     for place in places:
         if place == "none" and len(places) == 1:
             continue
         file, _, split = place.rpartition(":")
         part = split in SPLITS and not os.path.exists(place)
+        if part and os.path.isdir(file):
+            raise UserError(f"{place}: {file} is a folder, without splits; give a manifest")
         photos += listed_at(file, split) if part else listed_at(place)
-    return photos
+    others = others_than(photos, held_out)
+    if photos and not others:
+        raise UserError("--cohort: all of its products are held out by the manifest; name others")
+    if len(others) < len(photos):
+        print(
+            f"--cohort: {len(photos) - len(others)} of {len(photos)} photos are left out, of "
+            "products that the manifest holds out",
+            file=sys.stderr,
+        )
+    return others
 
 
 def people_at(place: str, split: str | None = None) -> list[tuple[str, Box | None]]:

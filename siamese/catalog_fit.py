@@ -18,6 +18,7 @@ from siamese.open_set import Asked, asked_of_halves
 from siamese.pair_score import Calibration
 
 SHARPEST = 8.0  # of evidence: there it is all but the best product's
+ENOUGH = 10  # worn products; what fewer say of a cohort's weight is chance
 
 
 def fit_among(
@@ -43,6 +44,8 @@ def fit_among(
     """
     from scipy.optimize import minimize_scalar
 
+    if len(np.unique(product[is_person])) < ENOUGH:
+        cohort = None
     parts = list(asked_of_halves(embedding, product, is_person, draws, seed, cohort))
     truth = torch.cat([part.right >= 0 for part in parts])
     if bool(truth.all()) or not bool(truth.any()):

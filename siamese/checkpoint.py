@@ -36,6 +36,7 @@ from siamese.second_look import closer, focus_of
 FORMAT = "siamese-1"
 ADAPTED = "adaptation."  # names of the adaptation's tensors begin so
 COHORT = "cohort"  # name of the cohort's embeddings, float16
+COHORT_IDS = "cohort_product_ids"  # and of what its products are called
 LATER_FIELDS = {"flip_average": False, "neck": "linear"}  # of an encoder's config
 
 
@@ -80,7 +81,7 @@ class Checkpoint:
         """D."""
         return self.encoder.config.embedding_size
 
-    @cached_property
+    @property
     def cohort(self) -> Cohort | None:
         """Of what `calibration` was fitted with, as the encoder sees it now."""
         own, adapted = self.own_cohort, self.adaptation
@@ -103,6 +104,16 @@ class Checkpoint:
             adapted_calibration=None,
             own_cohort=None,
         )
+
+    def looking(self, second_look: bool | None, cut_out: bool | None) -> Checkpoint:
+        """The same encoder that looks at people or at products once or twice; `None`: as it does.
+
+        A cohort is kept as long as products are looked at as before.
+        """
+        second_look = self.second_look if second_look is None else second_look
+        cut_out = self.cut_out if cut_out is None else cut_out
+        cohort = self.own_cohort if cut_out == self.cut_out else None
+        return replace(self, second_look=second_look, cut_out=cut_out, own_cohort=cohort)
 
     def to(self, device: str) -> Checkpoint:
         """The same on that device."""
@@ -235,6 +246,7 @@ class Checkpoint:
         if self.own_cohort is not None:
             weights[COHORT] = self.own_cohort.embeddings.half().contiguous()
             card[COHORT] = digest_of(weights[COHORT])
+            card[COHORT_IDS] = self.own_cohort.product_ids.tolist()
         write_tensors(path, weights, FORMAT, card)
 
     def _weights(self) -> dict[str, Tensor]:
@@ -306,17 +318,25 @@ def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> 
     }
     others = weights.pop(COHORT, None)
     encoder.load_state_dict(weights)
+    ids = np.array(card.get(COHORT_IDS, []), str)  # none, as until November 29, 2026,
+    cohort = None if others is None else Cohort(others.cpu().float(), ids)
+    calibration = Calibration(**card["calibration"])
     later = card.get("adapted_calibration")
+    later = None if later is None else Calibration(**later)
+    if cohort is None and (calibration.cohort_weight or (later and later.cohort_weight)):
+        raise ValueError("the cohort that its score was fitted with is missing")
+    if cohort is not None and len(ids) not in (0, len(cohort.embeddings)):
+        raise ValueError(f"{len(ids)} names for {len(cohort.embeddings)} photos of its cohort")
     return Checkpoint(
         encoder,
         preprocessing,
-        Calibration(**card["calibration"]),
+        calibration,
         str(card["trained_on"]),
         bool(card.get("second_look", False)),
         bool(card.get("cut_out", False)),
         Adaptation(**{name: each.cpu() for name, each in adapted.items()}) if adapted else None,
-        None if later is None else Calibration(**later),
-        None if others is None else Cohort(others.cpu().float()),
+        later,
+        cohort,
     )
 
 

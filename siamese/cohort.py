@@ -12,7 +12,8 @@ Shapes: Q queries, B products of the cohort, D embedding size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,13 +32,30 @@ class Cohort:
 
     Args:
         embeddings: Unit length, as exact as float16, as which files keep them; float32 (B, D).
+        product_ids: What these products are called, str (B,), or (0,) where nobody knows.
     """
 
     embeddings: Tensor
+    product_ids: np.ndarray = field(default_factory=lambda: np.empty(0, str))
 
     def same(self, photos: Tensor) -> Tensor:
         """Which of the cohort's photos each of these is, by embeddings (M, D): bool (M, B)."""
         return photos @ self.embeddings.T >= SAME
+
+    def of_product(self, product_id: str, photos: Tensor) -> Tensor:
+        """Which photos of the cohort are of a product of a catalog: bool (B,).
+
+        Those that look the same, and those of its name: photos of one product may differ. A shop
+        that calls another product so loses one of thousands.
+
+        Args:
+            product_id: Its name.
+            photos: Embeddings of its photos there, float32 (any, D).
+        """
+        alike = self.same(photos).any(dim=0)
+        if not len(self.product_ids):
+            return alike
+        return alike | torch.from_numpy(self.product_ids == product_id)
 
     def cosines(self, queries: Tensor, found: Tensor) -> Tensor:
         """How like each product of the cohort the queries are: float32 (Q, B).
@@ -54,16 +72,20 @@ class Cohort:
 
     def adapted(self, adaptation: Adaptation) -> Cohort:
         """The same products as an encoder sees them that was adapted to a shop."""
-        return Cohort(adaptation(self.embeddings, [Role.PRODUCT] * len(self.embeddings)))
+        moved = adaptation(self.embeddings, [Role.PRODUCT] * len(self.embeddings))
+        return Cohort(moved, self.product_ids)
 
 
-def cohort_of(embeddings: Tensor) -> Cohort | None:
+def cohort_of(embeddings: Tensor, product_ids: Sequence[str] = ()) -> Cohort | None:
     """The cohort of these product photos; `None` where they are too few to say something.
 
     Args:
         embeddings: Unit length, float32 (any, D).
+        product_ids: Of each photo's product, if they are known.
     """
-    return None if len(embeddings) < FEWEST else Cohort(embeddings.half().float())
+    if len(embeddings) < FEWEST:
+        return None
+    return Cohort(embeddings.half().float(), np.array(product_ids, str))
 
 
 def sample(photos: int, most: int = MOST, seed: int = 0) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -55,6 +56,7 @@ def evaluate(
     from siamese.evaluation import evaluate as reports
 
     embeddings, usable = _embedded_split(checkpoint, manifest, split, max_broken)
+    _tell_of_the_cohorts_own(checkpoint, embeddings, usable)
     return reports(
         embeddings,
         usable,
@@ -65,12 +67,29 @@ def evaluate(
     )
 
 
+def _tell_of_the_cohorts_own(
+    checkpoint: Checkpoint, embeddings: Tensor, frame: pd.DataFrame
+) -> None:
+    """A line on stderr where products that are asked for are the cohort's: then the answer "not in
+    this catalog" is given too well."""
+    if checkpoint.cohort is None:
+        return
+    shown = embeddings[[role != "person" for role in frame["role"]]]
+    own = int(checkpoint.cohort.same(shown).any(dim=1).sum())
+    if own > len(shown) / 10:  # look-alikes of a few are no wonder
+        print(
+            f"{own} of {len(shown)} product photos are in the checkpoint's cohort, so what is said "
+            "of missing products is too good",
+            file=sys.stderr,
+        )
+
+
 def calibrate(
     checkpoint: Checkpoint,
     manifest: pd.DataFrame,
     split: str,
     max_broken: float = 0.01,
-    cohort: Sequence[ListedPhoto] = (),
+    cohort: Sequence[ListedPhoto] | None = (),
     cohort_limit: int | None = None,
 ) -> None:
     """Fit a checkpoint's probabilities and thresholds on one split of a manifest.
@@ -81,14 +100,14 @@ def calibrate(
         checkpoint: Its calibrations and its cohort are replaced.
         manifest: Of any splits.
         split: One that the encoder was not trained on.
-        cohort: Photos of products that no photo of the split shows, see `siamese.cohort`; none
-            are taken where they are few.
+        cohort: Photos of products that no photo of the split shows, see `siamese.cohort`; `None`:
+            the checkpoint keeps the cohort that it has.
         cohort_limit: At most so many of them, a sample; `None` for what `siamese.cohort` takes.
         max_broken: The share of photos that may be left out because they cannot be used.
 
     Raises:
-        UserError: The split is empty, has no two products with photos of both kinds, or too many
-            photos are broken.
+        UserError: The split is empty, has no two products with photos of both kinds, the cohort has
+            too few photos, or too many photos are broken.
     """
     import torch
 
@@ -97,7 +116,9 @@ def calibrate(
 
     embeddings, frame = _embedded_split(checkpoint, manifest, split, max_broken)
     plain = replace(checkpoint, adaptation=None)
-    known = _embedded_cohort(plain, cohort, cohort_limit, max_broken)
+    known = checkpoint.own_cohort
+    if cohort is not None:
+        known = _embedded_cohort(plain, cohort, cohort_limit, max_broken)
     checkpoint.own_cohort = known
     checkpoint.calibration = fit(embeddings, frame, cohort=checkpoint.cohort)
     if checkpoint.adaptation is not None:
@@ -115,19 +136,29 @@ def calibrate(
 def _embedded_cohort(
     checkpoint: Checkpoint, photos: Sequence[ListedPhoto], limit: int | None, max_broken: float
 ) -> Cohort | None:
-    """The cohort that a sample of these photos makes, if they are enough."""
+    """The cohort that a sample of these photos makes; none of none.
+
+    Raises:
+        UserError: They are too few.
+    """
     from siamese.cohort import FEWEST, MOST, cohort_of, sample
 
-    chosen = [photos[place] for place in sample(len(photos), limit or MOST)]
-    if len(chosen) < FEWEST:
+    if not photos:
         return None
+    chosen = [photos[place] for place in sample(len(photos), limit or MOST)]
     paths, boxes = [photo.path for photo in chosen], [photo.box for photo in chosen]
     try:
         embedded = _embedded(checkpoint, paths, boxes, [False] * len(chosen), max_broken)
     except CatalogError as error:
         remedy = "--cohort names other products, or none"
         raise CatalogError(f"the cohort, by default the training's: {error}; {remedy}") from error
-    return cohort_of(embedded.embeddings)
+    known = cohort_of(embedded.embeddings, [chosen[place].product_id for place in embedded.usable])
+    if known is None:
+        raise UserError(
+            f"a cohort takes at least {FEWEST} product photos, not {len(embedded.usable)}; raise "
+            "--cohort-limit, or --cohort names more of them, or none"
+        )
+    return known
 
 
 def adapt(
@@ -235,17 +266,28 @@ def distractors_of(
     Raises:
         CatalogError: No product is left.
     """
-    places = {os.path.realpath(path) for path in sought}
-    found = {photo.path: os.path.realpath(photo.path) for photo in photos}
-    copies = _copies(set(found.values()) - places, places)
-    asked = {photo.product_id for photo in photos if found[photo.path] in places | copies}
-    ids = sorted({photo.product_id for photo in photos} - asked)
+    others = others_than(photos, sought)
+    ids = sorted({photo.product_id for photo in others})
     if not ids:
         raise CatalogError(
             "--distractors: all of its products are among those evaluated; name other photos"
         )
     kept = set(ids[:limit])
-    return [photo for photo in photos if photo.product_id in kept]
+    return [photo for photo in others if photo.product_id in kept]
+
+
+def others_than(photos: Sequence[ListedPhoto], sought: Collection[str]) -> list[ListedPhoto]:
+    """Those of products that have no photo among others, by whatever link or as a copy.
+
+    Args:
+        photos: Of any products.
+        sought: Paths of these others.
+    """
+    places = {os.path.realpath(path) for path in sought}
+    found = {photo.path: os.path.realpath(photo.path) for photo in photos}
+    copies = _copies(set(found.values()) - places, places)
+    asked = {photo.product_id for photo in photos if found[photo.path] in places | copies}
+    return [photo for photo in photos if photo.product_id not in asked]
 
 
 def _copies(paths: Collection[str], of: Collection[str]) -> set[str]:

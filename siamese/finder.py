@@ -109,6 +109,7 @@ class Finder:
             catalog = Catalog.open(catalog)
         catalog.check(checkpoint.fingerprint)
         self.checkpoint = checkpoint
+        self.cohort = checkpoint.cohort
         self.catalog = catalog
         self.product_score = product_score
         self.rerank = rerank
@@ -239,13 +240,14 @@ class Finder:
 
         first: Place of the photo that was found first.
         """
-        cohort = self.checkpoint.cohort
+        cohort = self.cohort
         if cohort is None:
             return None
         product = snapshot.product[first]
         start, stop = np.searchsorted(snapshot.product, [product, product + 1])
         own = torch.from_numpy(snapshot.embeddings[start:stop])
-        return cohort.cosines(query[None], cohort.same(own).any(dim=0))
+        found = cohort.of_product(snapshot.product_ids[product], own)
+        return cohort.cosines(query[None], found)
 
     def _chosen(self, snapshot: Snapshot, where: str | None) -> np.ndarray | None:
         """Places of the photos to rank, `None` for all."""

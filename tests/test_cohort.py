@@ -35,6 +35,16 @@ def test_what_was_found_is_not_compared_with_itself() -> None:
     assert cosines[1].tolist() == pytest.approx([0.6, 0.8, 0.0])
 
 
+def test_photos_of_one_name_are_of_one_product_whatever_they_look_like() -> None:
+    """The catalog's photo of "a" looks like nothing in the cohort, one of "c" like "b" there."""
+    cohort = Cohort(torch.eye(4)[:3], np.array(["a", "b", "a"]))
+    unlike, like_b = torch.eye(4)[3:], torch.eye(4)[1:2]
+    assert cohort.of_product("a", unlike).tolist() == [True, False, True]
+    assert cohort.of_product("c", torch.cat([unlike, like_b])).tolist() == [False, True, False]
+    assert cohort.of_product("", unlike).tolist() == [False] * 3
+    assert Cohort(torch.eye(4)[:3]).of_product("a", like_b).tolist() == [False, True, False]
+
+
 def test_the_cohorts_evidence_is_taken_off_as_far_as_it_counts() -> None:
     """Catalog: odds 8 and 2, evidence log 5. Cohort: odds 3, 5 and one that does not count."""
     scores = torch.tensor([[math.log(8), math.log(2)]])
@@ -104,6 +114,15 @@ def test_a_cohort_that_says_nothing_counts_little() -> None:
     assert with_it.auroc > report_open_set(ask(*others, alone), alone, 20).auroc - 0.02
 
 
+def test_a_handful_of_products_does_not_say_what_a_cohort_is_worth() -> None:
+    known, _, is_person = shop(600, seed=1)
+    cohort = cohort_of(known[torch.from_numpy(~is_person)])
+    pairs = Calibration(scale=12.0, bias=-8.0)
+    for seed in range(5):
+        assert fit_among(*shop(9, seed=seed), pairs, cohort=cohort).cohort_weight == 0
+    assert any(fit_among(*shop(40, seed=s), pairs, cohort=cohort).cohort_weight for s in range(5))
+
+
 def test_few_products_make_no_cohort_and_many_a_sample() -> None:
     assert cohort_of(torch.eye(FEWEST - 1)) is None
     made = cohort_of(torch.eye(FEWEST))
@@ -120,7 +139,8 @@ def test_few_products_make_no_cohort_and_many_a_sample() -> None:
 def with_cohort(path: Path, products: int = 120) -> Checkpoint:
     checkpoint = load_checkpoint(save_checkpoint(path))
     vectors = torch.randn(products, 16, generator=torch.manual_seed(1))
-    checkpoint.own_cohort = cohort_of(functional.normalize(vectors, dim=1))
+    ids = [f"known{number}" for number in range(products)]
+    checkpoint.own_cohort = cohort_of(functional.normalize(vectors, dim=1), ids)
     checkpoint.calibration = replace(checkpoint.calibration, cohort_weight=0.5)
     return checkpoint
 
@@ -135,6 +155,7 @@ def test_a_checkpoint_keeps_its_cohort_and_no_embedding_depends_on_it(tmp_path: 
     assert made.own_cohort is not None
     assert again.own_cohort is not None
     assert torch.equal(again.own_cohort.embeddings, made.own_cohort.embeddings)
+    assert (again.own_cohort.product_ids == made.own_cohort.product_ids).all()
     with safe_open(path, "pt") as file:
         assert file.get_tensor("cohort").dtype == torch.float16
     assert made.with_encoder(made.encoder).own_cohort is None, "what another encoder saw"
@@ -150,6 +171,21 @@ def test_a_damaged_cohort_is_noticed(tmp_path: Path) -> None:
     place = content.index(values) + len(values) // 2
     path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     with pytest.raises(CheckpointError, match="changed after it was saved"):
+        load_checkpoint(path)
+
+
+def test_a_score_that_was_fitted_with_a_cohort_is_not_read_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    made = with_cohort(path)
+    made.own_cohort = None
+    made.save(path)
+    with pytest.raises(CheckpointError, match="the cohort that its score was fitted with is miss"):
+        load_checkpoint(path)
+    made = with_cohort(save_checkpoint(path))
+    assert made.own_cohort is not None
+    made.own_cohort = replace(made.own_cohort, product_ids=np.array(["a", "b"]))
+    made.save(path)
+    with pytest.raises(CheckpointError, match="2 names for 120 photos of its cohort"):
         load_checkpoint(path)
 
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from helpers_catalog import draw_photo
 from helpers_infer import STEMS, Run
+from torch.nn import functional
 
 import infer
 from siamese.checkpoint import load_checkpoint
+from siamese.cohort import cohort_of
 from siamese.evaluation import fit
 
 
@@ -132,10 +134,13 @@ def test_products_of_the_training_are_the_cohort_unless_others_are_named(
     assert found is not None
     assert torch.allclose(found, embeddings, atol=1e-3)
     assert cohort("--cohort", "none") is None
-    named = cohort("--cohort", f"{known}:train", shop / "photos")
+    (tmp_path / "others").mkdir()
+    for number in range(4):
+        draw_photo(tmp_path / "others" / f"{number}.png", hue=9 * number + 5, stripes=7 - number)
+    named = cohort("--cohort", f"{known}:train", tmp_path / "others")
     assert named is not None
-    assert len(named) == 3 + len(STEMS)
-    few = cohort("--cohort", f"{known}:train", shop / "photos", "--cohort-limit", 2)
+    assert len(named) == 3 + 4
+    few = cohort("--cohort", f"{known}:train", tmp_path / "others", "--cohort-limit", 2)
     assert few is not None
     assert len(few) == 2
     code, said = calibrated(
@@ -146,8 +151,65 @@ def test_products_of_the_training_are_the_cohort_unless_others_are_named(
     code, said = calibrated(capsys, known, "--encoder", model, "--out", out, "--cohort", "nowhere")
     assert (code, said.count("\n")) == (1, 1)
     assert "nowhere" in said
+    place = f"{tmp_path / 'others'}:train"
+    code, said = calibrated(capsys, known, "--encoder", model, "--out", out, "--cohort", place)
+    assert (code, said.count("\n")) == (1, 1)
+    assert "is a folder, without splits; give a manifest" in said
     photos[0].unlink()
     code, said = calibrated(capsys, known, "--encoder", model, "--out", out)
     assert code == 1
     assert said.endswith("--cohort names other products, or none\n"), said
     assert cohort("--cohort", "none") is None, "the training is not looked at"
+
+
+def test_products_that_are_held_out_are_no_cohort_and_too_few_are_told(
+    shop: Path,
+    manifest: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Copies, too: a photo's own product would speak against it where it is missing."""
+    monkeypatch.setattr("siamese.cohort.FEWEST", 3)
+    out, model = tmp_path / "out.safetensors", shop / "model.safetensors"
+    others = shutil.copytree(shop / "photos", tmp_path / "others")
+    for number in range(3):
+        draw_photo(others / f"other{number}.png", hue=70 * number + 5, stripes=number)
+    words = (manifest, "--encoder", model, "--out", out, "--cohort")
+    code, said = calibrated(capsys, *words, others)
+    assert code == 0
+    assert f"--cohort: {len(STEMS)} of {len(STEMS) + 3} photos are left out" in said
+    known = load_checkpoint(out).own_cohort
+    assert known is not None
+    assert known.product_ids.tolist() == ["other0", "other1", "other2"]
+    code, said = calibrated(capsys, *words, shop / "photos")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "all of its products are held out" in said
+    (others / "other0.png").unlink()
+    before = out.read_bytes()
+    for few in ((others,), (others, "--cohort-limit", 1)):
+        code, said = calibrated(capsys, *words, *few)
+        assert code == 1
+        assert "a cohort takes at least 3 product photos, not" in said
+        assert out.read_bytes() == before
+
+
+def test_an_encoder_keeps_its_cohort_where_the_manifest_has_no_training(
+    shop: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = load_checkpoint(shop / "model.safetensors")
+    vectors = torch.randn(120, own.embedding_size, generator=torch.manual_seed(0))
+    own.own_cohort = cohort_of(functional.normalize(vectors, dim=1))
+    assert own.own_cohort is not None
+    own.save(tmp_path / "own.safetensors")
+    out = tmp_path / "out.safetensors"
+    words = (manifest, "--encoder", tmp_path / "own.safetensors", "--out", out)
+    code, said = calibrated(capsys, *words)
+    assert code == 0
+    assert "a cohort of 120 product photos as before" in said
+    again = load_checkpoint(out).own_cohort
+    assert again is not None
+    assert torch.equal(again.embeddings, own.own_cohort.embeddings)
+    for dropped in (("--cohort", "none"), ("--cut-out",)):
+        assert calibrated(capsys, *words, *dropped)[0] == 0
+        assert load_checkpoint(out).own_cohort is None, "as other looks see them is not known"

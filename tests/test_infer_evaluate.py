@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from helpers_infer import STEMS, Run
+from torch.nn import functional
+
+from siamese.checkpoint import load_checkpoint
+from siamese.cohort import Cohort
 
 
 def worn_manifest(folder: Path, shop: Path, stems: list[str]) -> Path:
@@ -63,6 +68,22 @@ def test_copies_of_what_is_asked_for_are_no_distractors(
     (tmp_path / "copies" / "other.png").write_bytes(sought[:-1] + b"?")
     lines = run("evaluate", worn, "--distractors", tmp_path / "copies", "--json").json["retrieval"]
     assert list(lines) == ["all", "3 + 6 distractors"]
+
+
+def test_products_of_the_checkpoints_own_cohort_are_told(
+    run: Run, shop: Path, tmp_path: Path
+) -> None:
+    worn = worn_manifest(tmp_path, shop, STEMS[:3])
+    model = load_checkpoint(shop / "model.safetensors")
+    vectors = torch.randn(120, model.embedding_size, generator=torch.manual_seed(0))
+    others = functional.normalize(vectors, dim=1)
+    shown = model.embed([shop / "photos" / f"{stem}.png" for stem in STEMS[1:3]])
+    for known, told in ((others, ""), (torch.cat([shown, others]), "2 of 3 product photos are in")):
+        model.own_cohort = Cohort(known)
+        model.save(tmp_path / "with.safetensors")
+        err = run("evaluate", worn, "--checkpoint", tmp_path / "with.safetensors").err
+        assert told in err
+        assert bool(told) == ("cohort" in err)
 
 
 def test_strangers_may_ask_a_catalog(run: Run, shop: Path, tmp_path: Path, bad_photo: Path) -> None:
