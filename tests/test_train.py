@@ -62,6 +62,8 @@ def test_the_trainings_products_are_the_cohort_of_its_checkpoint(
     assert checkpoint.own_cohort is not None
     embeddings = checkpoint.embed(photos)
     assert torch.allclose(checkpoint.own_cohort.embeddings, embeddings, atol=2e-3)
+    ids = rows.loc[rows["role"] == "product", "product_id"]
+    assert checkpoint.own_cohort.product_ids.tolist() == ids.tolist()
 
 
 @pytest.mark.parametrize("named", ["32-true", "bf16-mixed"])
