@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from siamese.adaptation import Adaptation
-from siamese.cohort import Cohort
+from siamese.cohort import Cohort, stored_cohort
 from siamese.encoder import Encoder, config_from
 from siamese.errors import UserError
 from siamese.files import read_tensors, write_tensors
@@ -35,8 +35,6 @@ from siamese.second_look import closer, focus_of
 
 FORMAT = "siamese-1"
 ADAPTED = "adaptation."  # names of the adaptation's tensors begin so
-COHORT = "cohort"  # name of the cohort's embeddings, float16
-COHORT_IDS = "cohort_product_ids"  # and of what its products are called
 LATER_FIELDS = {"flip_average": False, "neck": "linear"}  # of an encoder's config
 
 
@@ -244,9 +242,8 @@ class Checkpoint:
             card["adapted_calibration"] = asdict(self.adapted_calibration)
         weights = {name: weight.detach().contiguous() for name, weight in self._weights().items()}
         if self.own_cohort is not None:
-            weights[COHORT] = self.own_cohort.embeddings.half().contiguous()
-            card[COHORT] = digest_of(weights[COHORT])
-            card[COHORT_IDS] = self.own_cohort.product_ids.tolist()
+            of_cohort, its_card = self.own_cohort.stored()
+            weights, card = weights | of_cohort, card | its_card
         write_tensors(path, weights, FORMAT, card)
 
     def _weights(self) -> dict[str, Tensor]:
@@ -292,9 +289,8 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
         )
     try:
         card = json.loads(metadata["card"])
-        cohort = digest_of(weights[COHORT]) if COHORT in weights else None
         checkpoint = _assemble(card, weights, device)
-        same = checkpoint.fingerprint == card["fingerprint"] and card.get(COHORT) == cohort
+        same = checkpoint.fingerprint == card["fingerprint"]
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise CheckpointError(
@@ -316,17 +312,13 @@ def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> 
         for name in list(weights)
         if name.startswith(ADAPTED)
     }
-    others = weights.pop(COHORT, None)
+    cohort = stored_cohort(weights, card)
     encoder.load_state_dict(weights)
-    ids = np.array(card.get(COHORT_IDS, []), str)  # none, as until November 29, 2026,
-    cohort = None if others is None else Cohort(others.cpu().float(), ids)
     calibration = Calibration(**card["calibration"])
     later = card.get("adapted_calibration")
     later = None if later is None else Calibration(**later)
     if cohort is None and (calibration.cohort_weight or (later and later.cohort_weight)):
         raise ValueError("the cohort that its score was fitted with is missing")
-    if cohort is not None and len(ids) not in (0, len(cohort.embeddings)):
-        raise ValueError(f"{len(ids)} names for {len(cohort.embeddings)} photos of its cohort")
     return Checkpoint(
         encoder,
         preprocessing,
@@ -338,8 +330,3 @@ def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> 
         later,
         cohort,
     )
-
-
-def digest_of(tensor: Tensor) -> str:
-    """16 hex digits of a tensor's values."""
-    return hashlib.sha256(tensor.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]

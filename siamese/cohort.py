@@ -12,8 +12,10 @@ Shapes: Q queries, B products of the cohort, D embedding size.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from torch import Tensor
 from siamese.adaptation import Adaptation
 from siamese.roles import Role
 
+TENSOR, IDS = "cohort", "cohort_product_ids"  # of a cohort in a checkpoint's file
 FEWEST, MOST = 100, 5000  # products: fewer say little, more add little but size
 SAME = 0.995  # cosine from which two product photos are taken for one
 
@@ -74,6 +77,35 @@ class Cohort:
         """The same products as an encoder sees them that was adapted to a shop."""
         moved = adaptation(self.embeddings, [Role.PRODUCT] * len(self.embeddings))
         return Cohort(moved, self.product_ids)
+
+    def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What a checkpoint's file keeps of it: tensors by name, and JSON values that belong in
+        the file's description."""
+        embeddings = self.embeddings.half().contiguous()
+        card = {TENSOR: _digest_of(embeddings), IDS: self.product_ids.tolist()}
+        return {TENSOR: embeddings}, card
+
+
+def stored_cohort(weights: dict[str, Tensor], card: dict[str, Any]) -> Cohort | None:
+    """What `Cohort.stored` gave, taken out of a file's tensors; `None` if it kept none.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    embeddings = weights.pop(TENSOR, None)
+    if embeddings is None and card.get(TENSOR) is None:
+        return None
+    if embeddings is None or card.get(TENSOR) != _digest_of(embeddings):
+        raise ValueError("its cohort changed after it was saved")
+    ids = np.array(card.get(IDS, []), str)  # none, as until November 29, 2026
+    if len(ids) not in (0, len(embeddings)):
+        raise ValueError(f"{len(ids)} names for {len(embeddings)} photos of its cohort")
+    return Cohort(embeddings.cpu().float(), ids)
+
+
+def _digest_of(tensor: Tensor) -> str:
+    """16 hex digits of a tensor's values."""
+    return hashlib.sha256(tensor.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
 def cohort_of(embeddings: Tensor, product_ids: Sequence[str] = ()) -> Cohort | None:
