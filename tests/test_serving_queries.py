@@ -122,5 +122,5 @@ def test_a_blank_photo_is_refused_as_a_search_of_the_command_line_does(
 ) -> None:
     stream = BytesIO()
     Image.new("RGB", SIZE, "silver").save(stream, "JPEG")
-    with pytest.raises(PhotoError, match="is of one colour all over"):
+    with pytest.raises(PhotoError, match="photo: is of one colour all over"):
         look(stream.getvalue(), SMALL, box, garment, isolation, SIZE)

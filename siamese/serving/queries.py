@@ -14,7 +14,7 @@ import torch
 from siamese.finder import Ranking
 from siamese.garment_choice import FindsGarments
 from siamese.isolation import LARGEST, Garment, choose, with_margin
-from siamese.photos import PhotoError, check_not_blank, open_photo
+from siamese.photos import PhotoError, check_not_blank, named, open_photo
 from siamese.preprocessing import Box, Preprocessing
 from siamese.recommend.personal import PersonalFinder
 from siamese.recommend.taste import Taste
@@ -207,12 +207,14 @@ def look(
     """
     if box is not None or garment == WHOLE or (garment == AUTO and isolation is None):
         photo = preprocessing.open(content, box)
-        check_not_blank(photo)
+        with named(content):
+            check_not_blank(photo)
         return Seen(preprocessing.shrink(photo, box), box, (), size)
     if isolation is None:
         raise PhotoError("garment: this server finds none; give a box instead")
     photo = open_photo(content)
-    check_not_blank(photo)
+    with named(content):
+        check_not_blank(photo)
     garments = tuple(isolation.find(photo))
     wanted = choose(garments, LARGEST if garment == AUTO else garment)
     if wanted is None and garment != AUTO:
