@@ -209,7 +209,7 @@ def look(
         photo = preprocessing.open(content, box)
         with named(content):
             check_not_blank(photo)
-        return Seen(preprocessing.shrink(photo, box), box, (), size)
+            return Seen(preprocessing.shrink(photo, box), box, (), size)
     if isolation is None:
         raise PhotoError("garment: this server finds none; give a box instead")
     photo = open_photo(content)
