@@ -56,7 +56,8 @@ def evaluate(
     from siamese.evaluation import evaluate as reports
 
     embeddings, usable = _embedded_split(checkpoint, manifest, split, max_broken)
-    _tell_of_the_cohorts_own(checkpoint, embeddings, usable)
+    if told := _of_the_cohort(checkpoint, embeddings, usable):
+        print(f"{told}, so what is said of missing products is too good", file=sys.stderr)
     return reports(
         embeddings,
         usable,
@@ -67,21 +68,16 @@ def evaluate(
     )
 
 
-def _tell_of_the_cohorts_own(
-    checkpoint: Checkpoint, embeddings: Tensor, frame: pd.DataFrame
-) -> None:
-    """A line on stderr where products that are asked for are the cohort's: then the answer "not in
-    this catalog" is given too well."""
+def _of_the_cohort(checkpoint: Checkpoint, embeddings: Tensor, frame: pd.DataFrame) -> str | None:
+    """How many products that are asked for are the cohort's, which then speak against themselves
+    where they are missing; `None`: hardly any, for a few have look-alikes there."""
     if checkpoint.cohort is None:
-        return
+        return None
     shown = embeddings[[role != "person" for role in frame["role"]]]
     own = int(checkpoint.cohort.same(shown).any(dim=1).sum())
-    if own > len(shown) / 10:  # look-alikes of a few are no wonder
-        print(
-            f"{own} of {len(shown)} product photos are in the checkpoint's cohort, so what is said "
-            "of missing products is too good",
-            file=sys.stderr,
-        )
+    if own <= len(shown) / 10:
+        return None
+    return f"{own} of {len(shown)} product photos are in the checkpoint's cohort"
 
 
 def calibrate(
@@ -101,7 +97,7 @@ def calibrate(
         manifest: Of any splits.
         split: One that the encoder was not trained on.
         cohort: Photos of products that no photo of the split shows, see `siamese.cohort`; `None`:
-            the checkpoint keeps the cohort that it has.
+            the checkpoint keeps the cohort that it has, unless the split's products are in it.
         cohort_limit: At most so many of them, a sample; `None` for what `siamese.cohort` takes.
         max_broken: The share of photos that may be left out because they cannot be used.
 
@@ -119,6 +115,9 @@ def calibrate(
     known = checkpoint.own_cohort
     if cohort is not None:
         known = _embedded_cohort(plain, cohort, cohort_limit, max_broken)
+    elif told := _of_the_cohort(checkpoint, embeddings, frame):
+        print(f"{told}, which is left out", file=sys.stderr)
+        known = None
     checkpoint.own_cohort = known
     checkpoint.calibration = fit(embeddings, frame, cohort=checkpoint.cohort)
     if checkpoint.adaptation is not None:

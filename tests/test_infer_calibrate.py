@@ -213,3 +213,10 @@ def test_an_encoder_keeps_its_cohort_where_the_manifest_has_no_training(
     for dropped in (("--cohort", "none"), ("--cut-out",)):
         assert calibrated(capsys, *words, *dropped)[0] == 0
         assert load_checkpoint(out).own_cohort is None, "as other looks see them is not known"
+    shown = own.embed(sorted((shop / "photos").glob("*.png")))
+    own.own_cohort = cohort_of(torch.cat([shown, functional.normalize(vectors, dim=1)]))
+    own.save(tmp_path / "own.safetensors")
+    code, said = calibrated(capsys, *words)
+    assert code == 0
+    assert "photos are in the checkpoint's cohort, which is left out" in said
+    assert load_checkpoint(out).own_cohort is None
