@@ -174,7 +174,8 @@ def search(arguments: Namespace) -> None:
 def evaluate(arguments: Namespace) -> None:
     """Report on a split of a manifest."""
     from datasets.places import listed_at, people_at, sound_manifest
-    from siamese.evaluation_commands import distractors_of, evaluate
+    from siamese.evaluation_commands import evaluate
+    from siamese.other_products import distractors_of
 
     manifest = sound_manifest(arguments.manifest, arguments.split, arguments.max_broken)
     distractors = []

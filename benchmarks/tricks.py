@@ -38,7 +38,7 @@ from siamese.cohort import Cohort
 from siamese.commands import embed_with_bar
 from siamese.encoder import Encoder
 from siamese.errors import UserError
-from siamese.evaluation_commands import distractors_of
+from siamese.other_products import distractors_of
 from siamese.pair_score import Calibration
 from siamese.quantisation import hamming, int8_codes, int8_cosines, sign_bits
 from siamese.reranking import expansion_scores, reciprocal_scores

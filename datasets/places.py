@@ -29,6 +29,7 @@ from siamese.listing import (
     listed_in_manifest,
     photos_in,
 )
+from siamese.other_products import others_than
 from siamese.preprocessing import Box
 from siamese.products import listed
 
@@ -130,8 +131,6 @@ def cohort_at(places: Sequence[str], held_out: Collection[str] = ()) -> list[Lis
     Raises:
         UserError: A place holds no photos, no such part, or nothing but products held out.
     """
-    from siamese.evaluation_commands import others_than
-
     photos: list[ListedPhoto] = []
     for place in places:
         if place == "none" and len(places) == 1:
