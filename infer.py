@@ -44,6 +44,7 @@ from siamese.files import check_writable
 if TYPE_CHECKING:
     from siamese.catalog import Catalog
     from siamese.checkpoint import Checkpoint
+    from siamese.comparison import Comparison
     from siamese.garment_choice import GarmentChoice
     from siamese.listing import ListedPhoto
 
@@ -126,7 +127,7 @@ def show(arguments: Namespace) -> None:
 
 def search(arguments: Namespace) -> None:
     """Rank the catalog for photos, or for one of its own products."""
-    from siamese.commands import photos_of, search
+    from siamese.commands import photos_of, search, tell_uncompared
     from siamese.conditions import check_columns, condition
     from siamese.finder import Finder
     from siamese.output import rankings_as_json, rankings_as_text
@@ -156,6 +157,7 @@ def search(arguments: Namespace) -> None:
             arguments.together,
             garment_of(arguments),
         )
+    tell_uncompared(rankings)
     threshold = finder.checkpoint.calibration.known_threshold
     # Before the pictures: what was found is not lost where one cannot be written.
     if arguments.json:
@@ -210,10 +212,13 @@ def calibrate(arguments: Namespace) -> None:
     if arguments.cohort is not None:
         held_out = (manifest["split"] != "train") | (manifest["split"] == split)
         cohort = cohort_at(arguments.cohort, set(manifest.loc[held_out, "path"]))
+    if arguments.comparison is not None:
+        checkpoint.comparison = comparison_of(arguments)
     calibrate(checkpoint, manifest, split, broken, cohort, limit)
     checkpoint.to("cpu").save(arguments.out)
     known, before = checkpoint.own_cohort, " as before" if cohort is None else ""
     beside = f", a cohort of {len(known.embeddings)} product photos{before}" if known else ""
+    beside += ", the best products compared" if checkpoint.comparison else ""
     print(f"saved {arguments.out}: {checkpoint.embedding_size} numbers per photo{beside}")
 
 
@@ -326,6 +331,15 @@ def encoder_of(arguments: Namespace, photos: Sequence[ListedPhoto]) -> Checkpoin
 
     sample = Sample([photo.path for photo in photos], [photo.box for photo in photos])
     return extractor(arguments.encoder, sample, arguments.tolerance).to(device)
+
+
+def comparison_of(arguments: Namespace) -> Comparison | None:
+    """The comparison that `--comparison` names, on its device; `none` is none."""
+    if arguments.comparison == "none":
+        return None
+    from siamese.comparison_file import load_comparison
+
+    return load_comparison(arguments.comparison).to(device_of(arguments, many=True))
 
 
 def device_of(arguments: Namespace, many: bool) -> str:

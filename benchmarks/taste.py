@@ -25,7 +25,8 @@ from siamese.catalog import Catalog, CatalogError
 from siamese.checkpoint import load_checkpoint
 from siamese.default_checkpoint import SHIPPED
 from siamese.errors import UserError
-from siamese.finder import Finder, Match
+from siamese.finder import Finder
+from siamese.ranking import Match
 from siamese.recommend.complements import complements, learn_companions
 from siamese.recommend.personal import PersonalFinder
 from siamese.recommend.taste import Taste

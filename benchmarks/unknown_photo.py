@@ -34,8 +34,9 @@ from siamese.attributes.tagger import Tagger, load_tagger
 from siamese.catalog import Catalog, Product
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.errors import UserError
-from siamese.finder import Finder, Match
+from siamese.finder import Finder
 from siamese.products import PATH, Attribute
+from siamese.ranking import Match
 from siamese.recommend.defaults import LABEL
 from siamese.recommend.narrowing import NarrowingFinder
 from siamese.recommend.personal import PersonalFinder

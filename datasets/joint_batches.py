@@ -25,7 +25,7 @@ class Seen(NamedTuple):
     """What the networks say of a training's photos.
 
     Args:
-        features: float16 (V, R, C), see `Concatenation.studied`.
+        features: float16 (V, R, C), see `Concatenation.studied`, or (V, R, any) of another kind.
         beside: Unit embeddings of the encoders side by side, float32 (V, R, any).
         product: int64 (R,).
         is_person: bool (R,).
@@ -60,20 +60,29 @@ class ProductBatches(Dataset[Batch]):
         steps: Number of batches.
         seed: Of all draws.
         alike: Whether they are groups of look-alikes.
+        groups: How many groups, and products of each; None: `GROUPS` and `ALIKE`.
 
     Raises:
         UserError: Fewer than two products have photos of both kinds.
     """
 
-    def __init__(self, seen: Seen, steps: int, seed: int, alike: bool = True) -> None:
+    def __init__(
+        self,
+        seen: Seen,
+        steps: int,
+        seed: int,
+        alike: bool = True,
+        groups: tuple[int, int] | None = None,
+    ) -> None:
         self.seen, self.steps, self.seed, self.alike = seen, steps, seed, alike
+        self.groups = groups
         self.people = rows_by_product(seen.product, seen.is_person)
         self.things = rows_by_product(seen.product, ~seen.is_person)
         self.products = sorted(self.people.keys() & self.things.keys())
         if len(self.products) < 2:
             raise UserError(
-                f"{len(self.products)} products have both a product and a person photo; a joint "
-                "embedding is trained on two at least, and better on thousands"
+                f"{len(self.products)} products have both a product and a person photo; "
+                "training takes two at least, and is better on thousands"
             )
         first = seen.beside[0]
         means = [
@@ -107,7 +116,8 @@ class ProductBatches(Dataset[Batch]):
         products = len(self.products)
         if not self.alike:
             return random.choice(products, min(ANY, products), replace=False)
-        anchors = random.choice(products, min(GROUPS, products), replace=False)
-        size = min(ALIKE - 1, self.nearest.shape[1])
+        count, alike = self.groups or (GROUPS, ALIKE)
+        anchors = random.choice(products, min(count, products), replace=False)
+        size = min(alike - 1, self.nearest.shape[1])
         groups = [random.choice(self.nearest[one], size, replace=False) for one in anchors]
         return np.unique(np.concatenate([anchors, *groups]))

@@ -27,13 +27,11 @@ from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from datasets.cache import CachedPhotos
 from datasets.joint_batches import Batch, ProductBatches, Seen
 from datasets.module import ProductPhotos
-from datasets.transforms import reseed, training_views
-from siamese.boxes import boxes_of
+from datasets.views import views_of
 from siamese.checkpoint import Checkpoint
 from siamese.cli import quieten
 from siamese.concatenation import Concatenation, with_joint_head, with_levels
@@ -45,11 +43,9 @@ from siamese.files import check_writable
 from siamese.joint_head import JointHead, Standardisation
 from siamese.pair_score import info_nce_loss
 from siamese.parts import parts_of
-from siamese.roles import Role, roles_of
 from siamese.runtime import keep_freed_memory, training_precision
-from siamese.second_look import closer, focus_of
+from siamese.second_look import focus_of
 
-CHUNK = 64  # photos per forward pass
 STARTING_SCALES = (15.0, 10.0)  # of the cosine beside, and of the joint one
 RATE, DECAY = 1e-3, 0.05
 
@@ -112,36 +108,18 @@ def look(
     """
     several = checkpoint.encoder.backbone
     assert isinstance(several, Concatenation)
-    product, is_person = codes(frame)
-    roles = roles_of(is_person.tolist(), boxes_of(frame))
-    closely = np.array([role is Role.PERSON for role in roles])
-    change = training_views(strength=0.6, erase=0.1, light=light, camera=1.0)
     features, beside = [], []
-    places: dict[int, Tensor] = {}  # of the second look, found once for all views
-    starts = range(0, len(frame), CHUNK)
-    for number, start in tqdm(
-        [(number, start) for number in range(views) for start in starts],
-        unit_scale=CHUNK,
-        unit=" photos",
-        desc="looking",
-        disable=None,
-    ):
-        rows = slice(start, start + CHUNK)
-        pixels = np.array(cached.pixels[cached.slot[rows]])
-        near = closely[rows]
-        if near.any():
-            photos = torch.from_numpy(pixels[near])
-            if start not in places:
-                places[start] = _focus(checkpoint, photos)
-            pixels[near] = closer(photos, places[start]).round().byte().numpy()
-        reseed(change, int(np.random.SeedSequence([seed, number, start]).generate_state(1)[0]))
-        changed = np.stack([change(image=photo)["image"] for photo in pixels])
+
+    def focus(photos: Tensor) -> Tensor:
+        return _focus(checkpoint, photos)
+
+    for _, _, changed in views_of(frame, cached, views, light, seed, focus):
         pooled, embeddings = _pooled(several, checkpoint.normalised(torch.from_numpy(changed)))
         features.append(several.studied(pooled).half().cpu().numpy())
         beside.append(several.joined(embeddings).cpu())
     shape = (views, len(frame), -1)
     seen = np.concatenate(features).reshape(shape), torch.cat(beside).view(shape)
-    return Seen(*seen, product, is_person)
+    return Seen(*seen, *codes(frame))
 
 
 def _focus(checkpoint: Checkpoint, photos: Tensor) -> Tensor:

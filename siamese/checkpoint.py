@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from siamese.adaptation import Adaptation
 from siamese.cohort import Cohort, stored_cohort
+from siamese.comparison import Comparison, stored_comparison
 from siamese.encoder import Encoder, config_from
 from siamese.errors import UserError
 from siamese.files import read_tensors, write_tensors
@@ -59,6 +60,8 @@ class Checkpoint:
         adapted_calibration: What cosines mean once the encoder is adapted; None if unknown.
         own_cohort: Products that no photo is likely to show, as the encoder sees them before
             it is adapted; None: there is none. The calibrations were fitted with it.
+        comparison: Looks at the best candidates of a ranking again, and was fitted to this
+            encoder; None: there is none.
     """
 
     encoder: Encoder
@@ -70,6 +73,7 @@ class Checkpoint:
     adaptation: Adaptation | None = None
     adapted_calibration: Calibration | None = None
     own_cohort: Cohort | None = None
+    comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
         self.encoder.eval().to(memory_format=torch.channels_last)
@@ -101,21 +105,32 @@ class Checkpoint:
             trained_on=self.trained_on if trained_on is None else trained_on,
             adapted_calibration=None,
             own_cohort=None,
+            comparison=None,
         )
 
     def looking(self, second_look: bool | None, cut_out: bool | None) -> Checkpoint:
         """The same encoder that looks at people or at products once or twice; `None`: as it does.
 
-        A cohort is kept as long as products are looked at as before.
+        A cohort is kept as long as products are looked at as before, a comparison as long as all
+        photos are.
         """
         second_look = self.second_look if second_look is None else second_look
         cut_out = self.cut_out if cut_out is None else cut_out
         cohort = self.own_cohort if cut_out == self.cut_out else None
-        return replace(self, second_look=second_look, cut_out=cut_out, own_cohort=cohort)
+        as_before = (second_look, cut_out) == (self.second_look, self.cut_out)
+        return replace(
+            self,
+            second_look=second_look,
+            cut_out=cut_out,
+            own_cohort=cohort,
+            comparison=self.comparison if as_before else None,
+        )
 
     def to(self, device: str) -> Checkpoint:
         """The same on that device."""
         self.encoder.to(device)
+        if self.comparison is not None:
+            self.comparison.to(device)
         return self
 
     @cached_property
@@ -244,6 +259,9 @@ class Checkpoint:
         if self.own_cohort is not None:
             of_cohort, its_card = self.own_cohort.stored()
             weights, card = weights | of_cohort, card | its_card
+        if self.comparison is not None:
+            of_comparison, its_card = self.comparison.stored()
+            weights, card = weights | of_comparison, card | its_card
         write_tensors(path, weights, FORMAT, card)
 
     def _weights(self) -> dict[str, Tensor]:
@@ -313,11 +331,13 @@ def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> 
         if name.startswith(ADAPTED)
     }
     cohort = stored_cohort(weights, card)
+    comparison = stored_comparison(weights, card)
     encoder.load_state_dict(weights)
     calibration = Calibration(**card["calibration"])
     later = card.get("adapted_calibration")
     later = None if later is None else Calibration(**later)
-    if cohort is None and (calibration.cohort_weight or (later and later.cohort_weight)):
+    known = [calibration, later, None if comparison is None else comparison.calibration]
+    if cohort is None and any(each.cohort_weight for each in known if each is not None):
         raise ValueError("the cohort that its score was fitted with is missing")
     return Checkpoint(
         encoder,
@@ -329,4 +349,5 @@ def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> 
         Adaptation(**{name: each.cpu() for name, each in adapted.items()}) if adapted else None,
         later,
         cohort,
+        None if comparison is None else comparison.to(device),
     )

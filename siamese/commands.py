@@ -27,8 +27,9 @@ from siamese.storage import check_writer
 if TYPE_CHECKING:
     from siamese.checkpoint import Checkpoint
     from siamese.embedding import EmbeddedPhotos
-    from siamese.finder import Finder, Ranking
+    from siamese.finder import Finder
     from siamese.garment_choice import GarmentChoice
+    from siamese.ranking import Ranking
 
 LISTED_BROKEN = 20
 NUMBERS, TRUTH, TEXT = "double", "bool", "string"  # Arrow's names for the kinds of attributes
@@ -230,12 +231,9 @@ def search(
         parts = garment.parts_of(photos)
     places = [place for place, part in enumerate(parts) if not isinstance(part, PhotoError)]
     usable = [part for part in parts if not isinstance(part, PhotoError)]
-    embedded = embed_with_bar(
-        finder.checkpoint,
-        [photo for photo, _ in usable],
-        [part for _, part in usable],
-        [garment is None or part is not None for _, part in usable],
-    )
+    sources, boxes = [photo for photo, _ in usable], [part for _, part in usable]
+    people = [garment is None or part is not None for part in boxes]
+    embedded = embed_with_bar(finder.checkpoint, sources, boxes, people)
     broken = [part for part in parts if isinstance(part, PhotoError)]
     broken += embedded.broken.values()
     if broken and len(photos) == 1:
@@ -244,13 +242,34 @@ def search(
     if not embedded.usable:
         raise CatalogError(f"none of the {len(photos)} photos can be used")
     names = [photos[places[row]] for row in embedded.usable]
+    sights = finder.sights(
+        [sources[row] for row in embedded.usable],
+        [boxes[row] for row in embedded.usable],
+        [people[row] for row in embedded.usable],
+    )
     if not together:
-        return finder.rank_embeddings(embedded.embeddings, top, where, names)
+        return finder.rank_embeddings(embedded.embeddings, top, where, names, sights)
+    import torch
+
     from siamese.retrieval import mean_embedding
 
     query = mean_embedding(embedded.embeddings)
-    (ranking,) = finder.rank_embeddings(query, top, where, names[:1])
+    sights = sights and [torch.cat(sights)]
+    (ranking,) = finder.rank_embeddings(query, top, where, names[:1], sights)
     return [replace(ranking, together=tuple(names[1:]))]
+
+
+def tell_uncompared(rankings: Sequence[Ranking]) -> None:
+    """A line on stderr where product photos that should be looked at again cannot be used."""
+    for ranking in rankings:
+        if ranking.uncompared:
+            best = ranking.compared + ranking.uncompared
+            print(
+                f"{ranking.query}: {ranking.uncompared} of the {best} best products could not be "
+                "compared, since their photos cannot be read where the catalog has them; index "
+                "them anew",
+                file=sys.stderr,
+            )
 
 
 def photos_of(sources: Sequence[str]) -> list[str]:

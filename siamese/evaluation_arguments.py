@@ -78,6 +78,12 @@ def add_evaluation(
         help="a sample of so many of their photos, by default 5000; the file keeps two bytes for "
         "each number of each",
     )
+    calibrate.add_argument(
+        "--comparison",
+        metavar="FILE",
+        help="of datasets.comparison_training: the best products of every search are looked at "
+        "again beside the photo; by default the encoder's own, if it has one, `none` for none",
+    )
     calibrate.add_argument("--out", required=True, help="model.safetensors to write")
     calibrate.add_argument("--device", help="cpu, cuda, …")
     calibrate.set_defaults(tolerance=None)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from siamese.checkpoint import Checkpoint
     from siamese.cohort import Cohort
+    from siamese.comparison_commands import Places
     from siamese.embedding import EmbeddedPhotos
     from siamese.evaluation_report import Evaluation
     from siamese.retrieval import Distractors
@@ -56,13 +57,19 @@ def evaluate(
     embeddings, usable = _embedded_split(checkpoint, manifest, split, max_broken)
     if told := _of_the_cohort(checkpoint, embeddings, usable):
         print(f"{told}, so what is said of missing products is too good", file=sys.stderr)
+    others = _embedded_distractors(checkpoint, distractors, max_broken)
+    unknown = _embedded_strangers(checkpoint, strangers, max_broken)
+    calibration, cohort = checkpoint.calibration, checkpoint.cohort
+    vectors, rivals, people = embeddings, others[0], unknown[0]
+    if checkpoint.comparison is not None:
+        from siamese.comparison_commands import compared
+
+        calibration = checkpoint.comparison.calibration
+        vectors, rivals, people, cohort = compared(
+            checkpoint.comparison, embeddings, usable, others, unknown, cohort
+        )
     return reports(
-        embeddings,
-        usable,
-        checkpoint.calibration,
-        cohort=checkpoint.cohort,
-        distractors=_embedded_distractors(checkpoint, distractors, max_broken),
-        strangers=_embedded_strangers(checkpoint, strangers, max_broken),
+        vectors, usable, calibration, cohort=cohort, distractors=rivals, strangers=people
     )
 
 
@@ -91,7 +98,8 @@ def calibrate(
     Those for after `adapt` are fitted with the encoder adapted to that very split.
 
     Args:
-        checkpoint: Its calibrations and its cohort are replaced.
+        checkpoint: Its calibrations and its cohort are replaced, and its comparison, if it has
+            one, is fitted to it.
         manifest: Of any splits.
         split: One that the encoder was not trained on.
         cohort: Photos of products that no photo of the split shows, see `siamese.cohort`; `None`:
@@ -118,6 +126,12 @@ def calibrate(
         known = None
     checkpoint.own_cohort = known
     checkpoint.calibration = fit(embeddings, frame, cohort=checkpoint.cohort)
+    if checkpoint.comparison is not None:
+        from siamese.comparison_commands import fit_comparison
+
+        checkpoint.comparison = fit_comparison(
+            checkpoint.comparison, embeddings, frame, checkpoint.cohort
+        )
     if checkpoint.adaptation is not None:
         return
     checkpoint.adapted_calibration = None  # of another manifest, if there was one
@@ -198,7 +212,12 @@ def adapt(
         checkpoint,
         adaptation=fit_adaptation(worn.embeddings, alone.embeddings),
         calibration=checkpoint.adapted_calibration,
+        comparison=None,
     )
+    if checkpoint.comparison is not None:
+        print(
+            "the comparison was fitted to the encoder as it was, and is left out", file=sys.stderr
+        )
     return adapted, len(worn.embeddings), len(alone.embeddings)
 
 
@@ -238,32 +257,33 @@ def _embedded(
 
 def _embedded_strangers(
     checkpoint: Checkpoint, photos: Sequence[tuple[str, Box | None]], max_broken: float
-) -> Tensor | None:
-    """The strangers' embeddings; `None` where there are none."""
+) -> tuple[Tensor | None, Places]:
+    """The strangers' embeddings, `None` where there are none, and where these photos are."""
     if not photos:
-        return None
+        return None, []
     paths, boxes = zip(*photos, strict=True)
     embedded = _embedded(checkpoint, paths, boxes, [True] * len(paths), max_broken)
     if not len(embedded.embeddings):
         raise CatalogError(f"--strangers: none of {len(photos)} photos can be used")
-    return embedded.embeddings
+    return embedded.embeddings, [photos[place] for place in embedded.usable]
 
 
 def _embedded_distractors(
     checkpoint: Checkpoint, photos: Sequence[ListedPhoto], max_broken: float
-) -> Distractors | None:
-    """The distractors' embeddings; `None` where there are none."""
+) -> tuple[Distractors | None, Places]:
+    """The distractors' embeddings, `None` where there are none, and where these photos are."""
     import torch
 
     from siamese.retrieval import Distractors
 
     if not photos:
-        return None
+        return None, []
     products = embedded_products(checkpoint, photos, max_broken)
     if not products:
         raise CatalogError(f"--distractors: none of {len(photos)} photos can be used")
     counts = torch.tensor([len(product.paths) for product in products])
-    return Distractors(
-        torch.cat([torch.from_numpy(product.embeddings) for product in products]),
-        torch.arange(len(products)).repeat_interleave(counts),
-    )
+    embeddings = torch.cat([torch.from_numpy(product.embeddings) for product in products])
+    numbers = torch.arange(len(products)).repeat_interleave(counts)
+    boxes = {(photo.product_id, photo.path): photo.box for photo in photos}
+    places = [(path, boxes[each.product_id, path]) for each in products for path in each.paths]
+    return Distractors(embeddings, numbers), places

@@ -6,7 +6,7 @@ Shapes: Q queries, M catalog photos, N catalog products, D embedding size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,66 +16,18 @@ from torch import Tensor
 
 from siamese.catalog import Catalog, CatalogError
 from siamese.checkpoint import Checkpoint
+from siamese.comparison import COMPARED
 from siamese.exact_search import CANDIDATES, best_photos
-from siamese.photos import PhotoSource
+from siamese.photos import PhotoError, PhotoSource
 from siamese.preprocessing import Box
-from siamese.products import Attribute
 from siamese.quantisation import Codes, Int8Codes, SignBits, codes_of
+from siamese.ranking import DIGITS, Candidates, Match, Ranking, normalised
 from siamese.reranking import RERANKINGS
+from siamese.second_opinion import SecondOpinion
 from siamese.snapshot import Snapshot
-
-DIGITS = 5  # of a probability or score
-ALIKE = 1e-6  # cosines that differ by less are equal
 
 ProductScore = Literal["max", "mean"]
 Rerank = Literal["none", "expansion", "reciprocal"]
-
-
-@dataclass(frozen=True)
-class Match:
-    """A product of the catalog, as an answer.
-
-    Args:
-        product_id: Which.
-        path: Its photo that is most alike; of products ranked by their mean, the first one.
-        cosine: Of the query and that photo, or the mean of the product's photos.
-        probability: That the photo shows this very product rather than another of the catalog
-            or none of it, in (0, 1).
-        attributes: What the catalog knows of it.
-        score: The cosine moved to [0, 1]: 1 for the best of all products that were ranked, shown
-            or not, and 0 for the worst (min-max normalisation, as in system 3).
-    """
-
-    product_id: str
-    path: str
-    cosine: float
-    probability: float
-    attributes: dict[str, Attribute]
-    score: float
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The answer to one photo.
-
-    Args:
-        query: What the photo is called.
-        matches: The best products, best first; ties in order of the product ids. After a
-            re-ranking neither cosines nor probabilities fall in that order, for both are still
-            of the photo itself: the calibration was fitted on cosines, not on new orders.
-        probability: That the photo's product is in the catalog (or its filtered part) at all.
-        in_catalog: Whether that reaches the checkpoint's threshold.
-        together: Further photos of the same garment that were asked together with the query.
-        product_id: The product of the catalog that was asked for the like of; then the query is
-            its first photo.
-    """
-
-    query: str
-    matches: tuple[Match, ...]
-    probability: float
-    in_catalog: bool
-    together: tuple[str, ...] = ()
-    product_id: str | None = None
 
 
 class Finder:
@@ -114,6 +66,8 @@ class Finder:
         self.product_score = product_score
         self.rerank = rerank
         self.codes = codes
+        own = checkpoint.comparison
+        self.second_opinion = None if own is None else SecondOpinion(own)
         self._coded: tuple[np.ndarray | None, Int8Codes | SignBits | None] = (None, None)
 
     @property
@@ -146,7 +100,32 @@ class Finder:
             for number, photo in enumerate(photos, start=1)
         ]
         embeddings = self.checkpoint.embed(photos, boxes, people=True)
-        return self.rank_embeddings(embeddings, top, where, names)
+        return self.rank_embeddings(embeddings, top, where, names, self.sights(photos, boxes))
+
+    def sights(
+        self,
+        photos: Sequence[PhotoSource],
+        boxes: Sequence[Box | None] | None = None,
+        people: Sequence[bool] | None = None,
+    ) -> list[Tensor] | None:
+        """What the checkpoint's comparison sees in photos, if it has one: float32 (1, N, S) each.
+
+        Args:
+            photos, boxes: As in `rank`.
+            people: For each photo whether it shows a person, not a garment alone; None: all do.
+
+        Raises:
+            PhotoError: A photo cannot be used.
+        """
+        if self.second_opinion is None:
+            return None
+        boxes = boxes or [None] * len(photos)
+        sights = []
+        for seen in self.second_opinion.sights(photos, boxes, people or [True] * len(photos)):
+            if isinstance(seen, PhotoError):
+                raise seen
+            sights.append(seen)
+        return sights
 
     def rank_embeddings(
         self,
@@ -154,6 +133,7 @@ class Finder:
         top: int = 20,
         where: str | None = None,
         names: Sequence[str] | None = None,
+        sights: Sequence[Tensor | None] | None = None,
     ) -> list[Ranking]:
         """Rank the catalog for photos that are embedded already.
 
@@ -161,13 +141,15 @@ class Finder:
             embeddings: float32 (Q, D), unit length.
             top, where: As in `rank`.
             names: What the rankings call their photos.
+            sights: Of each query's photos, as of `SecondOpinion.sights`, float32 (any, N, S); None,
+                of one or of all: by embeddings alone.
 
         Raises:
             CatalogError: As in `rank`.
         """
         snapshot = self.catalog.snapshot()
         chosen = self._chosen(snapshot, where)
-        return self.rank_in(snapshot, embeddings, top, chosen, names)
+        return self.rank_in(snapshot, embeddings, top, chosen, names, sights)
 
     def rank_in(
         self,
@@ -176,12 +158,13 @@ class Finder:
         top: int = 20,
         chosen: np.ndarray | None = None,
         names: Sequence[str] | None = None,
+        sights: Sequence[Tensor | None] | None = None,
     ) -> list[Ranking]:
         """Rank one version of the catalog for photos that are embedded already.
 
         Args:
             snapshot: Of this catalog, not empty.
-            embeddings, top, names: As in `rank_embeddings`.
+            embeddings, top, names, sights: As in `rank_embeddings`.
             chosen: Places of the photos to rank, ascending int64 (at least 1,); `None` for all.
         """
         if top < 1:
@@ -189,17 +172,43 @@ class Finder:
         names = names or [f"photo {number}" for number in range(1, len(embeddings) + 1)]
         gallery, product, photo, codes = self._gallery(snapshot, chosen)
         considered = top if self.rerank == "none" else max(top, CANDIDATES)
+        if sights is not None:
+            considered = max(considered, COMPARED)
         rankings = []
         found = best_photos(embeddings, gallery, product, considered, codes=codes)
-        for name, query, (places, cosines, others) in zip(names, embeddings, found, strict=True):
+        for number, (places, cosines, others) in enumerate(found):
+            query = embeddings[number]
             order = self._order(query, gallery[torch.from_numpy(places)])
-            shown, hidden = order[:top], torch.from_numpy(cosines[order[top:]])
-            others = torch.cat([hidden, others])
             cohort = self._cohort(snapshot, query, photo[places[0]])
-            rankings.append(
-                self._ranking(name, snapshot, photo[places[shown]], cosines[shown], others, cohort)
-            )
+            candidates = Candidates(photo[places], cosines, torch.from_numpy(cosines), others)
+            sight = None if sights is None else sights[number]
+            if sight is not None:
+                candidates = self._compared(snapshot, sight, candidates)
+                if self.rerank == "none":
+                    order = candidates.likeness.argsort(descending=True, stable=True).numpy()
+            rankings.append(self._ranking(names[number], snapshot, candidates, order[:top], cohort))
         return rankings
+
+    def _compared(self, snapshot: Snapshot, sight: Tensor, found: Candidates) -> Candidates:
+        """The first candidates looked at again; as they are where no photo of them can be used."""
+        opinion = self.second_opinion
+        if opinion is None:
+            raise ValueError("the checkpoint has no comparison, so there is nothing to see with")
+        paths = [path for path, _ in snapshot.describe(found.photos[:COMPARED])]
+        logits = opinion.logits(sight, paths)
+        known = logits[logits.isfinite()].double()
+        if not len(known):
+            return replace(found, uncompared=len(paths))
+        own = torch.full((len(found.photos),), float(known.min()), dtype=torch.double)
+        own[: len(logits)] = logits.double().nan_to_num(float(known.min()))
+        comparison = opinion.comparison
+        return replace(
+            found,
+            likeness=comparison.likeness(found.likeness, own),
+            others=comparison.of_others(found.others, known),
+            compared=len(known),
+            uncompared=len(paths) - len(known),
+        )
 
     def _gallery(
         self, snapshot: Snapshot, chosen: np.ndarray | None
@@ -261,17 +270,22 @@ class Finder:
         self,
         name: str,
         snapshot: Snapshot,
-        places: np.ndarray,
-        cosines: np.ndarray,
-        others: Tensor,
+        found: Candidates,
+        shown: np.ndarray,
         cohort: Tensor | None,
     ) -> Ranking:
-        """The ranking whose matches are these photos of the catalog, in order."""
+        """The ranking whose matches are these of the candidates, in order.
+
+        shown: Their places, int64 (at least 1,).
+        """
         calibration = self.checkpoint.calibration
-        every = torch.cat([torch.from_numpy(cosines), others])[None]
-        among = calibration.among(every, cohort)[0]
+        if found.compared and self.checkpoint.comparison is not None:
+            calibration = self.checkpoint.comparison.calibration
+        hidden = np.setdiff1d(np.arange(len(found.photos)), shown)
+        likeness, others = found.likeness[shown], torch.cat([found.likeness[hidden], found.others])
+        among = calibration.among(torch.cat([likeness, others])[None], cohort)[0]
         # The others' scores are of float32, whose last digits depend on the batch.
-        probabilities = among[: len(cosines)].numpy().round(DIGITS).tolist()
+        probabilities = among[: len(shown)].numpy().round(DIGITS).tolist()
         present = round(1 - float(among[-1]), DIGITS)
         matches = tuple(
             Match(
@@ -283,26 +297,20 @@ class Finder:
                 score,
             )
             for place, cosine, probability, score, (path, known) in zip(
-                places,
-                cosines.tolist(),
+                found.photos[shown],
+                found.cosines[shown].tolist(),
                 probabilities,
-                normalised(cosines, others),
-                snapshot.describe(places),
+                normalised(likeness.numpy(), others),
+                snapshot.describe(found.photos[shown]),
                 strict=True,
             )
         )
-        return Ranking(name, matches, present, present >= calibration.catalog_threshold)
-
-
-def normalised(cosines: np.ndarray, others: Tensor) -> list[float]:
-    """Cosines moved so that the best of all is 1 and the worst 0; all 1 where they are equal.
-
-    Args:
-        cosines: Of the products shown, float64 (k,).
-        others: Of all others, float64 (any,).
-    """
-    every = np.concatenate([cosines, others.numpy()])
-    lowest, spread = every.min(), np.ptp(every)
-    # The others' are of float32: less than this is no difference.
-    moved = (cosines - lowest) / spread if spread > ALIKE else np.ones_like(cosines)
-    return [float(score) for score in moved.clip(0, 1).round(DIGITS)]
+        is_in = present >= calibration.catalog_threshold
+        return Ranking(
+            name,
+            matches,
+            present,
+            is_in,
+            compared=found.compared,
+            uncompared=found.uncompared,
+        )

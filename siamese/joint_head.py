@@ -34,6 +34,10 @@ class Standardisation(nn.Module):
     def fit(self, features: Tensor) -> None:
         """Take mean and deviation of photos' features, float32 (B, C), for all that follow."""
         spread, mean = torch.std_mean(features, dim=0, correction=0)
+        self.set(mean, spread)
+
+    def set(self, mean: Tensor, spread: Tensor) -> None:
+        """Take these means and standard deviations, float (C,)."""
         self.mean.copy_(mean)
         # A feature that is the same in all photos tells nothing, and shall not be divided by 0.
         self.spread.copy_(torch.where(spread > LEAST_SPREAD, spread, torch.inf))

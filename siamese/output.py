@@ -13,7 +13,7 @@ from siamese.recommend.voting import Vote, vote
 if TYPE_CHECKING:
     import pandas as pd
 
-    from siamese.finder import Ranking
+    from siamese.ranking import Ranking
 
 SHOWN_ATTRIBUTES = 4
 WIDEST = 24  # characters of a value in a table for people

@@ -12,9 +12,10 @@ from siamese.catalog import CatalogError
 from siamese.explanation import Explanation, explain
 from siamese.explanation_sheet import ExplainedRow, explanation_sheet, in_words
 from siamese.files import replacing
-from siamese.finder import Finder, Match, Ranking
+from siamese.finder import Finder
 from siamese.output import asked, not_predicted, verdict
 from siamese.preprocessing import Box
+from siamese.ranking import Match, Ranking
 from siamese.recommend.voting import vote
 from siamese.sheet import SheetMatch, SheetRow, ranking_sheet
 

@@ -22,9 +22,10 @@ from siamese.catalog import Catalog, CatalogError, Product
 from siamese.checkpoint import Checkpoint, load_checkpoint
 from siamese.embedding import embed_all
 from siamese.exact_search import best_photos
-from siamese.finder import Finder, Ranking, Rerank
+from siamese.finder import Finder, Rerank
 from siamese.photos import PhotoError
 from siamese.quantisation import codes_of
+from siamese.ranking import Ranking
 from siamese.reranking import RERANKINGS
 from siamese.snapshot import Snapshot
 

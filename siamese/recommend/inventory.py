@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from siamese.catalog import CatalogError
-from siamese.finder import Finder, Ranking
+from siamese.finder import Finder
+from siamese.ranking import Ranking
 from siamese.retrieval import mean_embedding
 
 

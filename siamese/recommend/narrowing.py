@@ -17,8 +17,9 @@ from torch import Tensor
 from siamese.attributes.label_table import column_of, table_of
 from siamese.attributes.tagger import Tagger
 from siamese.attributes.tensor_file import TaggerError
-from siamese.finder import Finder, Ranking
+from siamese.finder import Finder
 from siamese.products import Attribute
+from siamese.ranking import Ranking
 from siamese.recommend.candidates import Candidates, candidates_of
 from siamese.recommend.defaults import CATEGORY, LABEL
 from siamese.snapshot import Snapshot
@@ -93,6 +94,7 @@ class NarrowingFinder(Finder):
         top: int = 20,
         chosen: np.ndarray | None = None,
         names: Sequence[str] | None = None,
+        sights: Sequence[Tensor | None] | None = None,
     ) -> list[Ranking]:
         """As `Finder.rank_in`, each query among the products of its kind.
 
@@ -103,12 +105,12 @@ class NarrowingFinder(Finder):
         photos = np.arange(len(snapshot.product)) if chosen is None else chosen
         group = kinds.candidates.group[snapshot.product[photos]]
         rankings = []
-        for query, name, kind in zip(
-            embeddings, names, self.kinds(snapshot, embeddings), strict=True
-        ):
+        for number, kind in enumerate(self.kinds(snapshot, embeddings)):
+            one = slice(number, number + 1)
             narrowed = photos[group == kind]
             within = narrowed if len(narrowed) else photos
-            rankings += super().rank_in(snapshot, query[None], top, within, [name])
+            seen = None if sights is None else sights[one]
+            rankings += super().rank_in(snapshot, embeddings[one], top, within, names[one], seen)
         return rankings
 
     def kinds(self, snapshot: Snapshot, embeddings: Tensor) -> np.ndarray:

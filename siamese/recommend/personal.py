@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from siamese.catalog import CatalogError
 from siamese.exact_search import CANDIDATES
-from siamese.finder import Finder, Match, Ranking
+from siamese.finder import Finder
+from siamese.ranking import Match, Ranking
 from siamese.recommend.taste import Taste, embeddings_of, preferred
 from siamese.recommend.variety import vary
 from siamese.snapshot import Snapshot
@@ -57,8 +58,9 @@ class PersonalFinder(Finder):
         top: int = 20,
         chosen: np.ndarray | None = None,
         names: Sequence[str] | None = None,
+        sights: Sequence[Tensor | None] | None = None,
     ) -> list[Ranking]:
-        """As `Finder.rank_in`, for this person.
+        """As `Finder.rank_in`, for this person, by embeddings alone: what was liked moves them.
 
         Raises:
             CatalogError: The profile names what the catalog does not know, or leaves nothing.

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from siamese.finder import Ranking
 from siamese.garment_choice import FindsGarments
 from siamese.isolation import LARGEST, Garment, choose, with_margin
 from siamese.photos import PhotoError, check_not_blank, named, open_photo
 from siamese.preprocessing import Box, Preprocessing
+from siamese.ranking import Ranking
 from siamese.recommend.personal import PersonalFinder
 from siamese.recommend.taste import Taste
 from siamese.roles import Role
@@ -39,6 +39,8 @@ class Query:
         chosen: Places of the photos to rank, ascending int64; `None` for all.
         taste: Of the person who asks; knows only products and values of the catalog.
         whole: Whether the pixels are all of the photo, not a part that was chosen.
+        compared: The photo as the checkpoint's comparison wants it, uint8 (its H, its W, 3); None:
+            the best products are not looked at again.
     """
 
     goods: Goods
@@ -48,6 +50,12 @@ class Query:
     chosen: np.ndarray | None = None
     taste: Taste = NO_TASTE
     whole: bool = False
+    compared: np.ndarray | None = None
+
+    @property
+    def role(self) -> Role:
+        """What its photo shows."""
+        return Role.PERSON if self.whole else Role.GARMENT
 
     @property
     def alone(self) -> bool:
@@ -77,12 +85,14 @@ class Seen:
         box: The part in pixels of the upright photo, `None` for all of it.
         garments: All that were found, largest first.
         size: (width, height) of the upright photo.
+        compared: As of `Query`.
     """
 
     pixels: np.ndarray
     box: Box | None
     garments: tuple[Garment, ...]
     size: tuple[int, int]
+    compared: np.ndarray | None = None
 
 
 def answer(queries: Sequence[Query]) -> list[Found]:
@@ -104,8 +114,9 @@ def _answer_of(goods: Goods, queries: Sequence[Query]) -> list[Found]:
     embeddings = torch.zeros(len(queries), goods.checkpoint.embedding_size)
     if new:
         pixels = np.stack([queries[place].pixels for place in new])  # type: ignore[misc]
-        roles = [Role.PERSON if queries[place].whole else Role.GARMENT for place in new]
+        roles = [queries[place].role for place in new]
         embeddings[new] = goods.checkpoint.embed_pixels(pixels, roles)
+    sights = _sights(goods, queries)
     for place, query in enumerate(queries):
         if query.embedding is not None:
             embeddings[place] = torch.from_numpy(query.embedding)
@@ -113,16 +124,34 @@ def _answer_of(goods: Goods, queries: Sequence[Query]) -> list[Found]:
     together = [place for place, query in enumerate(queries) if not query.alone]
     if together and goods.snapshot.product_ids:
         top = max(queries[place].top for place in together)
-        ranked = goods.finder.rank_in(goods.snapshot, embeddings[together], top)
+        seen = [sights[place] for place in together]
+        ranked = goods.finder.rank_in(goods.snapshot, embeddings[together], top, sights=seen)
         for place, ranking in zip(together, ranked, strict=True):
             rankings[place] = replace(ranking, matches=ranking.matches[: queries[place].top])
     for place, query in enumerate(queries):
         if query.alone and (query.chosen is None or len(query.chosen)):
             finder = PersonalFinder(goods.finder, query.taste) if query.taste else goods.finder
             (rankings[place],) = finder.rank_in(
-                goods.snapshot, embeddings[place : place + 1], query.top, query.chosen
+                goods.snapshot,
+                embeddings[place : place + 1],
+                query.top,
+                query.chosen,
+                sights=[sights[place]],
             )
     return [Found(e.numpy(), r) for e, r in zip(embeddings, rankings, strict=True)]
+
+
+def _sights(goods: Goods, queries: Sequence[Query]) -> list[torch.Tensor | None]:
+    """What the comparison sees in each photo that it gets, as `Finder.rank_in` takes it."""
+    sights: list[torch.Tensor | None] = [None] * len(queries)
+    shown = [place for place, query in enumerate(queries) if query.compared is not None]
+    comparison = goods.checkpoint.comparison
+    if comparison is not None and shown:
+        pixels = np.stack([queries[place].compared for place in shown])  # type: ignore[misc]
+        positions = comparison.positions(pixels, [queries[place].role for place in shown])
+        for place, seen in zip(shown, positions.split(1), strict=True):
+            sights[place] = seen
+    return sights
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from siamese.explanation_sheet import PHOTO, overlaid
 from siamese.photos import PhotoError
 from siamese.preprocessing import Box
 from siamese.products import PATH
+from siamese.roles import Role
 from siamese.serving import queries
 from siamese.serving.fields import box_of, filters_of, known_fields_alone, taste_of
 from siamese.serving.outgoing import answer_out, photo_places
@@ -70,7 +72,14 @@ async def search_by_photo(
         services.decoders, _seen, services, goods, content, part, garment
     )
     asked = queries.Query(
-        goods, top, seen.pixels, None, choice.photos, person, whole=seen.box is None
+        goods,
+        top,
+        seen.pixels,
+        None,
+        choice.photos,
+        person,
+        whole=seen.box is None,
+        compared=seen.compared,
     )
     found = await services.ask(asked)
     column = services.vote_column(goods)
@@ -88,6 +97,7 @@ async def search_again(
 ) -> Answer:
     """Ask again for what an earlier answer's `query` stands for, as a link does.
 
+    By the embedding alone: a comparison of the best products needs the photo.
     With a `taste`, likes move the query and dislikes are not shown; its token stays the same.
     """
     goods = services.shop.goods
@@ -173,6 +183,10 @@ def _seen(services: Services, goods: Goods, content: bytes, box: Box | None, gar
     height, width = check_upload(content, limit)
     preprocessing = goods.checkpoint.preprocessing
     seen = look(content, preprocessing, box, garment, services.isolation, (width, height))
+    comparison = goods.checkpoint.comparison
+    if comparison is not None:
+        role = Role.PERSON if seen.box is None else Role.GARMENT
+        seen = replace(seen, compared=comparison.read(content, seen.box, role))
     if services.uploads.wanted:
         services.uploads.keep(as_stored(content, limit))
     return seen

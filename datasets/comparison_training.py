@@ -1,0 +1,247 @@
+"""Trains a comparison: is this the product that the person wears, both photos seen together?
+
+python -m datasets.comparison_training MANIFEST --encoder "a.safetensors + b.safetensors"
+
+Networks that stay as they are look at each photo a few times, in views that differ; what all of
+their levels see at each position is what the head (`siamese.comparison_head`) learns to compare,
+among products that look alike. `infer.py calibrate --comparison` puts it beside an encoder.
+
+Shapes: R photos, V views of each, P products in a batch, N positions, C channels of all levels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_lightning import LightningModule, Trainer, seed_everything
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from datasets.cache import CachedPhotos
+from datasets.joint_batches import Batch, ProductBatches, Seen
+from datasets.module import ProductPhotos
+from datasets.views import CHUNK, views_of
+from siamese.checkpoint import Checkpoint
+from siamese.cli import quieten
+from siamese.comparison import Comparison, levels_of, maps_of
+from siamese.comparison_file import save_comparison
+from siamese.comparison_head import ComparisonHead, HeadConfig
+from siamese.concatenation import concatenated, with_levels
+from siamese.encoder import ConcatenationConfig
+from siamese.errors import UserError
+from siamese.evaluation import codes
+from siamese.extractors import extractor
+from siamese.files import check_writable
+from siamese.pair_score import info_nce_loss
+from siamese.runtime import keep_freed_memory, training_precision
+
+GROUPS, ALIKE = 8, 4  # of a batch, and products of each that look alike
+RATE, DECAY = 1e-3, 0.05
+WIDEST = 20.0  # standard deviations of a channel from its mean that it may be
+
+
+class ComparisonModule(LightningModule):
+    """InfoNCE both ways: the right product among the batch's, and the right person.
+
+    Args:
+        head: Trained in place.
+        steps: Of the whole training.
+    """
+
+    def __init__(self, head: ComparisonHead, steps: int) -> None:
+        super().__init__()
+        self.head, self.steps = head, steps
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        people, things = (self.head.seen(side) for side in (batch.person, batch.thing))
+        logits = self.head(people, things)
+        same = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+        loss = (info_nce_loss(logits, same) + info_nce_loss(logits.T, same)) / 2
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimiser = torch.optim.AdamW(self.parameters(), RATE, weight_decay=DECAY)
+        rise = 0.1 if self.steps != 10 else 0.2  # a rise of one step would divide by zero
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, RATE, total_steps=self.steps, pct_start=rise
+        )
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def comparison_of(networks: Checkpoint) -> Comparison:
+    """Networks, their levels shown, and a head that is to be trained.
+
+    Raises:
+        UserError: None of them shows any, or they are adapted.
+    """
+    if networks.adaptation is not None:
+        raise UserError("a comparison needs an encoder that is not adapted to a shop")
+    if not isinstance(networks.encoder.config, ConcatenationConfig):
+        networks = concatenated([networks])
+    config = networks.encoder.config
+    assert isinstance(config, ConcatenationConfig)
+    if any(part.encoder.backbone == "small_resnet" for part in config.parts):
+        networks = with_levels(networks)
+    size = networks.preprocessing
+    photo = networks.normalised(torch.zeros(1, size.height, size.width, 3, dtype=torch.uint8))
+    with torch.inference_mode():
+        levels = levels_of(networks.encoder, photo)
+    sizes = HeadConfig(channels=sum(level.shape[1] for each in levels for level in each))
+    return Comparison(networks.encoder, size, ComparisonHead(sizes), networks.trained_on)
+
+
+@torch.inference_mode()
+def look(
+    comparison: Comparison,
+    frame: pd.DataFrame,
+    cached: CachedPhotos,
+    views: int,
+    light: float,
+    seed: int,
+    file: Path,
+) -> Seen:
+    """What the networks see in all photos, and the head's standardisation fitted to it.
+
+    Args:
+        comparison: Its head's standardisation is fitted.
+        frame, cached, views, light, seed: As of `views_of`.
+        file: Where it is kept, for it can be larger than the memory.
+
+    Returns:
+        Standardised features, float16 (V, R, N, C); what is beside them are means and deviations
+        over positions.
+    """
+    config = comparison.head.config
+    shape = (views, len(frame), config.rows * config.columns, config.channels)
+    maps = np.memmap(file, np.float16, "w+", shape=shape)
+    with torch.autocast("cpu", torch.bfloat16, enabled=training_precision("cpu") == "bf16-mixed"):
+        for view, rows, pixels in views_of(frame, cached, views, light, seed, comparison.focus):
+            photos = comparison.normalised(torch.from_numpy(pixels))
+            maps[view, rows] = maps_of(comparison.encoder, photos, config).half().cpu().numpy()
+    return _standardised(maps, comparison.head, frame)
+
+
+def _standardised(maps: np.ndarray, head: ComparisonHead, frame: pd.DataFrame) -> Seen:
+    """Maps, changed in place, and what tells which products look alike."""
+    chunks = [slice(start, start + CHUNK) for start in range(0, maps.shape[1], CHUNK)]
+    total = torch.zeros(2, maps.shape[3], dtype=torch.double)
+    for rows in chunks:
+        photos = torch.from_numpy(maps[0, rows]).double().flatten(0, 1)
+        total += torch.stack([photos.sum(dim=0), photos.square().sum(dim=0)])
+    mean, square = total / (maps.shape[1] * maps.shape[2])
+    head.standardisation.set(mean, (square - mean.square()).clamp(min=0).sqrt())
+    alike = []
+    for view in range(len(maps)):
+        for rows in chunks:
+            normal = head.standardisation(torch.from_numpy(maps[view, rows]).float())
+            if view == 0:
+                alike.append(torch.cat([normal.mean(dim=1), normal.std(dim=1)], dim=1))
+            maps[view, rows] = normal.clamp(-WIDEST, WIDEST).half().numpy()
+    seen = torch.cat(alike)
+    beside = functional.normalize(seen - seen.mean(dim=0), dim=1)
+    return Seen(maps, beside.expand(len(maps), -1, -1), *codes(frame))
+
+
+def train(head: ComparisonHead, seen: Seen, steps: int, seed: int, dropout: float) -> None:
+    """Train a head, in place.
+
+    Args:
+        head: Its standardisation is fitted.
+        seen: What `look` gives.
+        steps: Batches.
+        seed: Of the batches.
+        dropout: Share of the channels that each photo goes without, drawn anew for each batch.
+
+    Raises:
+        UserError: As of `ProductBatches`.
+    """
+    head.dropout.p = dropout
+    batches = ProductBatches(seen, steps, seed, groups=(GROUPS, ALIKE))
+    trainer = Trainer(
+        max_epochs=1,  # the data set is the whole training
+        accelerator="cpu",
+        precision=training_precision("cpu"),
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+    )
+    module = ComparisonModule(head, steps).train()
+    trainer.fit(module, DataLoader(batches, batch_size=None))
+    head.eval()
+
+
+def main(words: Sequence[str]) -> int:
+    """Command line: look at the training photos, train, save."""
+    parser = argparse.ArgumentParser(
+        prog="datasets.comparison_training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("manifest", help="whose training split is studied")
+    parser.add_argument(
+        "--encoder",
+        required=True,
+        help="networks side by side, as of infer.py, of weight 0 where they show their levels "
+        "alone; those that were not trained on the manifest say more",
+    )
+    parser.add_argument("--out", required=True, help="file to write")
+    parser.add_argument("--views", type=int, default=4, help="of each photo")
+    parser.add_argument("--light", type=float, default=0.2, help="see data.view_light of train.py")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument(
+        "--dropout", type=float, default=0.5, help="share of channels that a photo goes without"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=Path("data/cache"))
+    choice = parser.parse_args(words)
+    if min(choice.views, choice.steps) < 1:
+        parser.error("--views and --steps must be at least 1")
+    if not 0 <= choice.seed < 2**32:
+        parser.error("--seed must be from 0 to 4294967295")
+    if not 0 <= choice.dropout < 1 or not 0 <= choice.light <= 1:
+        parser.error("--dropout must be at least 0 and below 1, --light from 0 to 1")
+    quieten()
+    keep_freed_memory()
+    started = time.perf_counter()
+    try:
+        check_writable(choice.out)
+        seed_everything(choice.seed, verbose=False)
+        comparison = comparison_of(extractor(choice.encoder, studied=True))
+        photos = ProductPhotos("manifest", choice.manifest, cache=str(choice.cache))
+        photos.preprocessing = comparison.preprocessing
+        photos.prepare_data()
+        choice.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="comparison-", dir=choice.cache) as folder:
+            file = Path(folder, "maps")
+            part = photos.part("train")
+            seen = look(comparison, *part, choice.views, choice.light, choice.seed, file)
+            train(comparison.head, seen, choice.steps, choice.seed, choice.dropout)
+        save_comparison(comparison, choice.out)
+    except (UserError, OSError) as error:
+        print(f"datasets.comparison_training: {error}", file=sys.stderr)
+        return 1
+    print(f"{choice.out}: written, {time.perf_counter() - started:.0f} s in all")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

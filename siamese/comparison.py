@@ -1,0 +1,244 @@
+"""A second opinion on the best candidates of a ranking: photos compared pair by pair.
+
+Networks look at a person's photo and at the photos of the products that were found first, and a
+head (`siamese.comparison_head`) says of each pair whether it is one product. What counts then is
+the mean of its cosine and of what the head says, moved to where cosines lie: the pair's likeness.
+`datasets.comparison_training` trains one, `infer.py calibrate --comparison` fits it to an encoder;
+benchmarks/README.md has the figures.
+
+Shapes: B photos, H height, W width, h x w positions of a map, N positions that are compared, C
+channels of all levels, S numbers of a position, k candidates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from siamese.comparison_head import ComparisonHead, HeadConfig
+from siamese.encoder import Encoder, config_from
+from siamese.errors import UserError
+from siamese.pair_score import Calibration
+from siamese.photos import PhotoSource, check_not_blank, named
+from siamese.preprocessing import Box, Preprocessing, preprocessing_from
+from siamese.roles import Role
+from siamese.second_look import closer, focus_of
+
+COMPARED = 20  # candidates of a ranking that are compared
+NETWORKS, HEAD = "comparison.networks.", "comparison.head."  # in names of a file's tensors
+CARD = "comparison"
+
+
+@dataclass
+class Comparison:
+    """Networks, the head that compares what they see, and what that means beside an encoder.
+
+    Args:
+        encoder: Networks side by side that show their levels, in evaluation mode.
+        preprocessing: How photos become their input.
+        head: In evaluation mode.
+        trained_on: Label of the data, for people.
+        scale, offset: Move what the head says to where the encoder's cosines lie.
+        calibration: Likeness → probability; of an encoder's checkpoint alone.
+    """
+
+    encoder: Encoder
+    preprocessing: Preprocessing
+    head: ComparisonHead
+    trained_on: str
+    scale: float = 1.0
+    offset: float = 0.0
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def __post_init__(self) -> None:
+        self.encoder.eval().to(memory_format=torch.channels_last)
+        self.head.eval()
+
+    def to(self, device: str) -> Comparison:
+        """The same on that device."""
+        self.encoder.to(device)
+        self.head.to(device)
+        return self
+
+    def fitted(self, scale: float, offset: float, calibration: Calibration) -> Comparison:
+        """The same beside an encoder of whose cosines this is known."""
+        return replace(self, scale=scale, offset=offset, calibration=calibration)
+
+    def likeness(self, cosines: Tensor, logits: Tensor) -> Tensor:
+        """Of pairs whose cosines and logits are known, both float (...,)."""
+        return (cosines + self.scale * logits + self.offset) / 2
+
+    def of_others(self, cosines: Tensor, logits: Tensor) -> Tensor:
+        """Likeness of candidates that were not compared, float (any,): as that of the worst pair.
+
+        Args:
+            cosines: Of these candidates.
+            logits: Of those that were compared, at least one.
+        """
+        return self.likeness(cosines, logits.min().expand_as(cosines))
+
+    def read(self, photo: PhotoSource, box: Box | None, role: Role) -> np.ndarray:
+        """A photo's pixels, uint8 (H, W, 3).
+
+        Raises:
+            PhotoError: It cannot be used.
+        """
+        opened = self.preprocessing.open(photo, box)
+        with named(photo):
+            if role is not Role.PRODUCT:
+                check_not_blank(opened)
+            return self.preprocessing.shrink(opened, box)
+
+    @torch.inference_mode()
+    def positions(self, pixels: np.ndarray | Tensor, roles: Sequence[Role]) -> Tensor:
+        """What photos show at each position: float32 (B, N, S), on the CPU.
+
+        Args:
+            pixels: uint8 (B, H, W, 3).
+            roles: What they show; people without a box are seen closer, at their garment.
+        """
+        return self.head.positions(self.maps(torch.as_tensor(pixels), roles)).cpu()
+
+    def maps(self, pixels: Tensor, roles: Sequence[Role]) -> Tensor:
+        """What the networks see in photos, as the head takes it: float32 (B, N, C)."""
+        whole = torch.tensor([role is Role.PERSON for role in roles])
+        pixels = pixels.float()
+        if whole.any():
+            pixels[whole] = closer(pixels[whole], self.focus(pixels[whole]))
+        return maps_of(self.encoder, self.normalised(pixels), self.head.config)
+
+    def focus(self, pixels: Tensor) -> Tensor:
+        """Where photos of people are seen closer, boxes (B, 4) as of `siamese.second_look`."""
+        from siamese.parts import parts_of  # which knows encoders made of several checkpoints
+
+        _, parts = parts_of(self.encoder, self.normalised(pixels))
+        return focus_of(parts, len(pixels)).cpu()
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """What the networks take, float32 (B, 3, H, W) on their device, of pixels (B, H, W, 3)."""
+        return self.preprocessing.normalise(pixels.to(next(self.head.parameters()).device))
+
+    @torch.inference_mode()
+    def logits(self, people: Tensor, products: Tensor) -> Tensor:
+        """What the head says of each person's photo with each product's: float32 (P, T).
+
+        Args:
+            people, products: Of `positions`.
+        """
+        device = next(self.head.parameters()).device
+        return self.head.logits(people.to(device), products.to(device)).cpu()
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """All that makes it, besides weights, as JSON values."""
+        return {
+            "encoder": asdict(self.encoder.config),
+            "preprocessing": asdict(self.preprocessing),
+            "head": asdict(self.head.config),
+            "trained_on": self.trained_on,
+            "scale": self.scale,
+            "offset": self.offset,
+            "calibration": asdict(self.calibration),
+        }
+
+    def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What a file keeps of it: tensors by name, and JSON values of the file's description."""
+        parts: list[tuple[str, nn.Module]] = [(NETWORKS, self.encoder), (HEAD, self.head)]
+        tensors = {
+            prefix + name: tensor.detach().contiguous()
+            for prefix, module in parts
+            for name, tensor in module.state_dict().items()
+        }
+        return tensors, {CARD: self.card | {"digest": _digest_of(tensors)}}
+
+
+def stored_comparison(weights: dict[str, Tensor], card: dict[str, Any]) -> Comparison | None:
+    """What `Comparison.stored` gave, taken out of a file's tensors; `None` if it kept none.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError, RuntimeError: It is damaged.
+    """
+    known = card.get(CARD)
+    own = {name: each for name, each in weights.items() if name.startswith((NETWORKS, HEAD))}
+    if known is not None and known["digest"] != _digest_of(own):
+        raise ValueError("its comparison changed after it was saved")
+    networks, of_head = (
+        {name.removeprefix(p): weights.pop(name) for name in list(weights) if name.startswith(p)}
+        for p in (NETWORKS, HEAD)
+    )
+    if known is None:
+        return None
+    preprocessing = preprocessing_from(known["preprocessing"])
+    encoder = Encoder(config_from(known["encoder"]), preprocessing.height, preprocessing.width)
+    encoder.load_state_dict(networks)
+    head = ComparisonHead(HeadConfig(**known["head"]))
+    head.load_state_dict(of_head)
+    return Comparison(
+        encoder,
+        preprocessing,
+        head,
+        str(known["trained_on"]),
+        float(known["scale"]),
+        float(known["offset"]),
+        Calibration(**known["calibration"]),
+    )
+
+
+def _digest_of(tensors: dict[str, Tensor]) -> str:
+    """16 hex digits of tensors' names and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def maps_of(encoder: Encoder, photos: Tensor, config: HeadConfig) -> Tensor:
+    """All levels of networks side by side, brought to one number of positions: (B, N, C).
+
+    Args:
+        encoder: The networks.
+        photos: As they take them, float32 (B, 3, H, W).
+        config: How many positions.
+    """
+    shape = config.rows, config.columns
+    aligned = [
+        functional.adaptive_avg_pool2d(level, shape)
+        if level.shape[2] > shape[0] and level.shape[3] > shape[1]
+        else functional.interpolate(level, shape, mode="bilinear", align_corners=False)
+        for levels in levels_of(encoder, photos)
+        for level in (each.float() for each in levels)
+    ]
+    return torch.cat(aligned, dim=1).flatten(2).transpose(1, 2)
+
+
+def levels_of(encoder: Encoder, photos: Tensor) -> list[list[Tensor]]:
+    """The levels of each network that shows its own, each (B, its C, its h, its w).
+
+    Raises:
+        UserError: None of them does.
+    """
+    from siamese.concatenation import Concatenation  # which knows checkpoints
+    from siamese.levels import LevelStatistics, PooledLevels
+
+    several = encoder.backbone
+    views = several.views(photos) if isinstance(several, Concatenation) else [(encoder, photos)]
+    found = [
+        member.backbone.levels(seen)
+        for member, seen in views
+        if isinstance(member.backbone, LevelStatistics | PooledLevels)
+    ]
+    if not found:
+        raise UserError(
+            "a comparison needs networks that show their levels: small_resnet, or timm's with "
+            "pooling levels"
+        )
+    return found

@@ -1,0 +1,376 @@
+"""A comparison as users meet it: trained, put beside an encoder, in searches, reports, the API."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers_catalog import draw_photo, save_checkpoint
+from helpers_comparison import tiny_comparison
+from helpers_data import OPTIONS
+from helpers_infer import Run
+from helpers_serving import client_of, ids_of, search
+
+import infer
+from datasets import comparison_training
+from datasets.comparison_training import comparison_of, look, train
+from datasets.joint_batches import Seen
+from datasets.manifest import read_manifest, write_manifest
+from datasets.module import ProductPhotos
+from datasets.readers import reader_of
+from siamese.checkpoint import load_checkpoint
+from siamese.comparison import COMPARED
+from siamese.comparison_commands import fit_comparison, positions_of
+from siamese.comparison_file import load_comparison, save_comparison
+from siamese.comparison_head import ComparisonHead, HeadConfig
+from siamese.extractors import extractor
+from siamese.finder import Finder
+from siamese.pair_score import Calibration
+from siamese.recommend.personal import PersonalFinder
+from siamese.recommend.taste import Taste
+
+FITTED = Calibration(scale=9.0, bias=-7.0)
+
+
+@pytest.fixture
+def compared(shop: Path, tmp_path: Path) -> Path:
+    """The shop's checkpoint with a comparison that changes what comes first."""
+    checkpoint = load_checkpoint(shop / "model.safetensors")
+    checkpoint.comparison = tiny_comparison(tmp_path).fitted(0.5, 0.2, FITTED)
+    checkpoint.save(tmp_path / "compared.safetensors")
+    return tmp_path / "compared.safetensors"
+
+
+def expected_order(finder: Finder, photo: Path) -> list[tuple[str, float]]:
+    """All eight products and their likeness, worked out one by one."""
+    checkpoint = finder.checkpoint
+    comparison = checkpoint.comparison
+    assert comparison is not None
+    (query,) = checkpoint.embed([str(photo)], people=True)
+    sight = positions_of(comparison, [(str(photo), None)], people=True)
+    snapshot = finder.catalog.snapshot()
+    scores = {}
+    for place, (path, _) in enumerate(snapshot.describe(np.arange(8))):
+        cosine = float(torch.from_numpy(snapshot.embeddings[place]) @ query)
+        logit = float(comparison.logits(sight, positions_of(comparison, [(path, None)], False)))
+        scores[snapshot.product_ids[place]] = (cosine + 0.5 * logit + 0.2) / 2
+    return sorted(scores.items(), key=lambda item: -item[1])
+
+
+def test_the_best_products_come_in_order_of_likeness(
+    shop: Path, run: Run, compared: Path, tmp_path: Path
+) -> None:
+    photo = draw_photo(tmp_path / "asked.png", hue=47, stripes=2)
+    (plain,) = run("search", photo, "--json").json
+    (found,) = run("search", photo, "--checkpoint", compared, "--json").json
+    finder = Finder(load_checkpoint(compared), tmp_path / "catalog")
+    expected = expected_order(finder, photo)
+    assert [match["product_id"] for match in found["matches"]] == [name for name, _ in expected]
+    assert found["matches"] != plain["matches"]
+    by_name = {match["product_id"]: match["cosine"] for match in plain["matches"]}
+    for match in found["matches"]:
+        assert match["cosine"] == pytest.approx(by_name[match["product_id"]])
+    likeness = torch.tensor([[score for _, score in expected]])
+    among = FITTED.among(likeness)[0]
+    told = [match["probability"] for match in found["matches"]]
+    assert told == pytest.approx(among[:-1].tolist(), abs=2e-4)
+    assert found["probability"] == pytest.approx(1 - float(among[-1]), abs=2e-4)
+    scores = [match["score"] for match in found["matches"]]
+    assert (scores[0], scores[-1]) == (1.0, 0.0)
+    assert scores == sorted(scores, reverse=True)
+    for words in (["--top", "3"], ["--product-score", "mean"], ["--codes", "int8"]):
+        (less,) = run("search", photo, "--checkpoint", compared, "--json", *words).json
+        for one, other in zip(less["matches"], found["matches"], strict=False):
+            assert one["product_id"] == other["product_id"]
+            assert one["probability"] == pytest.approx(other["probability"], abs=1e-4)
+        assert less["probability"] == pytest.approx(found["probability"], abs=1e-4)
+    both = run("search", photo, photo, "--together", "--checkpoint", compared, "--json").json
+    assert [m["product_id"] for m in both[0]["matches"]] == [name for name, _ in expected]
+
+
+def test_products_beyond_those_that_are_compared_come_after_by_their_cosines(
+    shop: Path, run: Run, compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = draw_photo(tmp_path / "asked.png", hue=47, stripes=2)
+    (plain,) = run("search", photo, "--json").json
+    names = [match["product_id"] for match in plain["matches"]]
+    finder = Finder(load_checkpoint(compared), tmp_path / "catalog")
+    likeness = dict(expected_order(finder, photo))
+    monkeypatch.setattr("siamese.finder.COMPARED", 3)
+    (found,) = run("search", photo, "--checkpoint", compared, "--json").json
+    comparison = finder.checkpoint.comparison
+    assert comparison is not None
+    cosines = {match["product_id"]: match["cosine"] for match in plain["matches"]}
+    worst = min(2 * likeness[name] - cosines[name] for name in names[:3])
+    for name in names[3:]:
+        likeness[name] = (cosines[name] + worst) / 2
+    order = sorted(names, key=lambda name: -likeness[name])
+    assert [match["product_id"] for match in found["matches"]] == order
+    assert COMPARED == 20
+
+
+def test_photos_that_are_gone_leave_the_ranking_as_it_is_and_that_is_said(
+    shop: Path, run: Run, compared: Path, tmp_path: Path
+) -> None:
+    photo = draw_photo(tmp_path / "asked.png", hue=47, stripes=2)
+    shutil.copytree(shop / "photos", tmp_path / "photos")
+    words = ["--photos", tmp_path / "photos", "--catalog", tmp_path / "second"]
+    assert run("index", *words, "--checkpoint", compared).code == 0
+    asked = ["search", photo, "--catalog", tmp_path / "second"]
+    before = run(*asked, "--checkpoint", compared, "--json")
+    (tmp_path / "photos" / "003.png").unlink()
+    one = run(*asked, "--checkpoint", compared, "--json")
+    assert "1 of the 8 best products could not be compared" in one.err
+    assert len(one.json[0]["matches"]) == 8
+    assert before.err == ""
+    shutil.rmtree(tmp_path / "photos")
+    gone = run(*asked, "--checkpoint", compared, "--json")
+    assert "8 of the 8 best products could not be compared" in gone.err
+    (plain,) = run(*asked, "--json").json
+    assert {**gone.json[0], "uncompared": 0} == plain
+
+
+def test_a_person_with_likes_is_answered_by_embeddings_alone(
+    compared: Path, run: Run, tmp_path: Path, shop: Path
+) -> None:
+    photo = draw_photo(tmp_path / "asked.png", hue=47, stripes=2)
+    checkpoint = load_checkpoint(compared)
+    finder = PersonalFinder(Finder(checkpoint, tmp_path / "catalog"), Taste(likes=("001",)))
+    (found,) = finder.rank([photo])
+    plain = replace(checkpoint, comparison=None)
+    other = PersonalFinder(Finder(plain, tmp_path / "catalog"), Taste(likes=("001",)))
+    assert found == other.rank([photo])[0]
+    assert found.compared == 0
+
+
+@pytest.fixture
+def manifest(shop: Path, tmp_path: Path) -> Path:
+    """Each product's photo, and a person's that is a little different, in two splits."""
+    rows = ["path,product_id,role,split"]
+    for number in range(24):
+        split = "test" if number < 8 else "validation"
+        for role, hue in (("product", 10 * number), ("person", 10 * number + 3)):
+            path = draw_photo(tmp_path / role / f"{number}.png", hue, stripes=number % 5)
+            rows.append(f"{path},{number:02d},{role},{split}")
+    (tmp_path / "all.csv").write_text("\n".join(rows))
+    return tmp_path / "all.csv"
+
+
+def test_calibrate_fits_it_and_evaluate_reports_on_it(
+    shop: Path, run: Run, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_comparison(tiny_comparison(tmp_path), tmp_path / "comparison.safetensors")
+    model, out = shop / "model.safetensors", tmp_path / "out.safetensors"
+    words = ["calibrate", manifest, "--encoder", model]
+    beside = ["--comparison", tmp_path / "comparison.safetensors", "--out", out]
+    assert infer.main([*map(str, [*words, *beside])]) == 0
+    assert "the best products compared" in capsys.readouterr().out
+    made = load_checkpoint(out)
+    assert made.fingerprint == load_checkpoint(model).fingerprint
+    assert made.comparison is not None
+    frame = read_manifest(manifest)
+    validation = frame[frame["split"] == "validation"].reset_index(drop=True)
+    people = (validation["role"] == "person").to_numpy()
+    embeddings = torch.empty(len(validation), made.embedding_size)
+    for side in (True, False):
+        paths = validation.loc[people == side, "path"].tolist()
+        embeddings[torch.from_numpy(people == side)] = made.embed(paths, people=side)
+    again = fit_comparison(made.comparison, embeddings, validation, None)
+    assert again.scale == pytest.approx(made.comparison.scale, rel=1e-3)
+    assert again.calibration.scale == pytest.approx(made.comparison.calibration.scale, rel=0.02)
+    places = {
+        side: [(path, None) for path in validation.loc[people == side, "path"]]
+        for side in (True, False)
+    }
+    logits = made.comparison.logits(
+        positions_of(made.comparison, places[True], True),
+        positions_of(made.comparison, places[False], False),
+    )
+    moved = made.comparison.scale * logits + made.comparison.offset
+    cosines = embeddings[torch.from_numpy(people)] @ embeddings[torch.from_numpy(~people)].T
+    assert float(moved.mean()) == pytest.approx(float(cosines.mean()), abs=1e-3)
+    assert float(moved.std()) == pytest.approx(float(cosines.std()), rel=1e-2)
+    told = run("evaluate", manifest, "--checkpoint", out, "--json").json
+    test = frame[frame["split"] == "test"]
+    index = tmp_path / "of_test.csv"
+    test[test["role"] == "product"].to_csv(index, index=False)
+    assert run("index", index, "--catalog", tmp_path / "c", "--checkpoint", out).code == 0
+    asked = test[test["role"] == "person"]
+    words = [*asked["path"], "--catalog", tmp_path / "c", "--checkpoint", out, "--json"]
+    rankings = run("search", *words).json
+    first = [ranking["matches"][0]["product_id"] for ranking in rankings]
+    share = np.mean(
+        [name == str(own) for name, own in zip(first, asked["product_id"], strict=True)]
+    )
+    assert told["retrieval"]["all"]["top_1"] == pytest.approx(share)
+    plain = run("evaluate", manifest, "--checkpoint", model, "--json").json
+    assert told["retrieval"]["all"] != plain["retrieval"]["all"]
+    words = ["--distractors", shop / "photos", "--strangers", shop / "photos"]
+    more = run("evaluate", manifest, "--checkpoint", out, "--json", *words).json
+    (line,) = (line for line in more["retrieval"] if line.endswith("distractors"))
+    assert more["retrieval"][line]["catalog_size"] > 8
+    assert more["retrieval"][line]["top_1"] <= told["retrieval"]["all"]["top_1"]
+    assert more["retrieval"]["all"] == told["retrieval"]["all"]
+    assert set(more["open_set"]) > set(told["open_set"])
+    # What it has is kept, unless that is not wanted.
+    words = ["calibrate", manifest, "--encoder", out, "--out", tmp_path / "third.safetensors"]
+    assert infer.main([*map(str, words)]) == 0
+    kept = load_checkpoint(tmp_path / "third.safetensors").comparison
+    assert kept is not None
+    assert kept.card == made.comparison.card
+    assert infer.main([*map(str, [*words, "--comparison", "none"])]) == 0
+    assert load_checkpoint(tmp_path / "third.safetensors").comparison is None
+
+
+def test_what_is_no_comparison_is_one_line(
+    shop: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = shop / "model.safetensors", tmp_path / "out.safetensors"
+    words = ["calibrate", manifest, "--encoder", model, "--out", out, "--comparison"]
+    for name, message in ((model, "is of format"), ("none.safetensors", "no such comparison")):
+        assert infer.main([*map(str, [*words, name])]) == 1
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_the_api_answers_as_the_command_line_does(
+    shop: Path, run: Run, compared: Path, tmp_path: Path
+) -> None:
+    photo = draw_photo(tmp_path / "asked.png", hue=47, stripes=2)
+    (found,) = run("search", photo, "--checkpoint", compared, "--json").json
+    (tmp_path / "served").mkdir()
+    shutil.copytree(tmp_path / "catalog", tmp_path / "served" / "catalog")
+    shutil.copy(compared, tmp_path / "served" / "model.safetensors")
+    with client_of(tmp_path / "served") as client:
+        answer = search(client, photo.read_bytes())
+        assert ids_of(answer) == [match["product_id"] for match in found["matches"]]
+        told = answer.json()
+        assert told["probability"] == pytest.approx(found["probability"], abs=1e-3)
+        few = search(client, photo.read_bytes(), top=2, filters={"articleType": ["Tshirts"]})
+        kind = [m["product_id"] for m in found["matches"] if int(m["product_id"]) % 2]
+        assert ids_of(few) == kind[:2]
+        again = client.get("/v1/search", params={"query": told["query"]})
+        (plain,) = run("search", photo, "--json").json
+        assert ids_of(again) == [match["product_id"] for match in plain["matches"]]
+
+
+def test_a_head_learns_to_tell_photos_apart_by_one_position() -> None:
+    """Products differ in one of twelve positions, which lies elsewhere in the person's photo."""
+    random = np.random.default_rng(0)
+    config = HeadConfig(channels=6, rows=4, columns=3, size=16, hidden=32)
+    products, views = 80, 2
+    own = random.normal(size=(products, 6))
+    maps = 0.3 * random.normal(size=(views, 2 * products, 12, 6))
+    maps[:, ::2, 7] += 3 * own
+    maps[:, 1::2, 2] += 3 * own
+    product, is_person = np.repeat(np.arange(products), 2), np.arange(2 * products) % 2 == 0
+    beside = torch.nn.functional.normalize(torch.randn(1, 2 * products, 4), dim=2)
+    studied = product < 60
+    seen = Seen(
+        maps[:, studied].astype(np.float16),
+        beside[:, torch.from_numpy(studied)].expand(views, -1, -1),
+        product[studied],
+        is_person[studied],
+    )
+    torch.manual_seed(0)
+    head = ComparisonHead(config)
+    photos = torch.from_numpy(maps[0, 120:]).float()
+
+    def first() -> float:
+        logits = head.eval().logits(head.seen(photos[::2]), head.seen(photos[1::2]))
+        return float((logits.argmax(dim=1) == torch.arange(20)).double().mean())
+
+    before = first()
+    train(head, seen, steps=200, seed=0, dropout=0.0)
+    assert before < 0.3
+    assert first() > 0.7  # of products that it never saw
+
+
+@pytest.fixture
+def drawn(rendered: Path, tmp_path: Path) -> Path:
+    write_manifest(reader_of("rendered", OPTIONS)(rendered), tmp_path / "manifest.csv")
+    save_checkpoint(tmp_path / "0.safetensors", seed=0)
+    return tmp_path / "manifest.csv"
+
+
+def test_a_whole_training_makes_a_file_and_the_same_again(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(drawn), "--encoder", f"{tmp_path}/0.safetensors", "--views", "1", "--steps", "3"]
+    words += ["--cache", str(tmp_path / "cache")]
+    for name in ("one", "again"):
+        assert comparison_training.main([*words, "--out", f"{tmp_path}/{name}.safetensors"]) == 0
+    assert "one.safetensors: written" in capsys.readouterr().out
+    one, again = (load_comparison(tmp_path / f"{name}.safetensors") for name in ("one", "again"))
+    for name, weight in one.head.state_dict().items():
+        torch.testing.assert_close(weight, again.head.state_dict()[name])
+    assert not list((tmp_path / "cache").glob("comparison-*"))
+    given = load_checkpoint(tmp_path / "0.safetensors").encoder.state_dict()
+    kept = one.encoder.state_dict()
+    assert all(torch.equal(w, kept[f"backbone.encoders.0.{name}"]) for name, w in given.items())
+
+
+def test_what_it_looks_at_is_standardised(drawn: Path, tmp_path: Path) -> None:
+    made = comparison_of(extractor(f"{tmp_path}/0.safetensors"))
+    photos = ProductPhotos("manifest", str(drawn), cache=str(tmp_path / "cache"))
+    photos.preprocessing = made.preprocessing
+    photos.prepare_data()
+    frame, cached = photos.part("train")
+    seen = look(made, frame, cached, 2, 0.2, 0, tmp_path / "maps")
+    assert seen.features.shape == (2, len(frame), 108, made.head.config.channels)
+    first = torch.from_numpy(np.array(seen.features[0])).float().flatten(0, 1)
+    torch.testing.assert_close(first.mean(dim=0), torch.zeros(first.shape[1]), rtol=0, atol=0.02)
+    spread = first.std(dim=0)
+    assert ((spread - 1).abs() < 0.05).logical_or(spread < 0.05).all()
+    assert (seen.features[0] != seen.features[1]).any()
+    torch.testing.assert_close(seen.beside[0], seen.beside[1], rtol=0, atol=0)
+
+
+def test_what_cannot_be_trained_is_one_line(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = ["--encoder", f"{tmp_path}/0.safetensors", "--cache", str(tmp_path / "cache")]
+    out = ["--out", f"{tmp_path}/out.safetensors"]
+    untrained = tmp_path / "untrained.csv"
+    untrained.write_text(drawn.read_text().replace(",train", ",test"))
+    for words, message in (
+        ([str(drawn), "--encoder", "lab_histogram", *out], "show their levels"),
+        ([str(drawn), "--encoder", "none.safetensors", *out], "no such file"),
+        ([str(tmp_path / "none.csv"), *one, *out], "none.csv"),
+        ([str(untrained), *one, *out], "no photo in the train split"),
+        ([str(drawn), *one, "--out", str(tmp_path)], "is a folder"),
+    ):
+        assert comparison_training.main(words) == 1
+        shown = capsys.readouterr().err.replace("\r", "\n").splitlines()
+        said = [line for line in shown if line and not line.startswith("caching")]
+        assert len(said) == 1, said
+        assert said[0].startswith("datasets.comparison_training: ")
+        assert message in said[0]
+    for wrong in (["--views", "0"], ["--dropout", "1"], ["--light", "2"], ["--seed", "-1"]):
+        with pytest.raises(SystemExit):
+            comparison_training.main([str(drawn), *one, *out, *wrong])
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_an_adapted_encoder_loses_it_and_that_is_said(
+    shop: Path, compared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = load_checkpoint(compared)
+    checkpoint.adapted_calibration = FITTED
+    checkpoint.save(compared)
+    rows = ["path,product_id,role,split"]
+    for number in range(130):
+        path = draw_photo(tmp_path / "many" / f"{number}.png", 2 * number, stripes=number % 5)
+        rows += [f"{path},{number},{role},train" for role in ("product", "person")]
+    (tmp_path / "many.csv").write_text("\n".join(rows))
+    places = ["--people", f"{tmp_path}/many.csv", "--products", f"{tmp_path}/many.csv"]
+    words = ["adapt", *places, "--checkpoint", str(compared), "--out", f"{tmp_path}/a.safetensors"]
+    assert infer.main(words) == 0
+    assert "the comparison was fitted to the encoder as it was" in capsys.readouterr().err
+    assert load_checkpoint(tmp_path / "a.safetensors").comparison is None

@@ -1,0 +1,347 @@
+"""What compares two photos: the head by hand, its file, and reports on what it says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers_catalog import draw_photo, save_checkpoint
+from helpers_comparison import tiny_comparison
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from datasets.comparison_training import comparison_of
+from siamese import comparison_head, comparison_table
+from siamese.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from siamese.cohort import Cohort
+from siamese.comparison import maps_of
+from siamese.comparison_file import ComparisonError, load_comparison, save_comparison
+from siamese.comparison_head import ComparisonHead, HeadConfig
+from siamese.comparison_table import logits_of, moved_onto, table_of
+from siamese.errors import UserError
+from siamese.extractors import extractor
+from siamese.pair_score import Calibration
+from siamese.photos import PhotoError
+from siamese.roles import Role
+from siamese.second_opinion import KEPT, SecondOpinion
+
+SMALL = HeadConfig(channels=5, rows=2, columns=3, size=4, hidden=7)
+
+
+def head_of(seed: int = 0) -> ComparisonHead:
+    """An untrained head that gives clearly different photos clearly different logits."""
+    torch.manual_seed(seed)
+    return ComparisonHead(SMALL).eval()
+
+
+def naive_logit(head: ComparisonHead, person: Tensor, product: Tensor) -> float:
+    """The head's formula, position by position."""
+    size = head.config.size
+    total = 0.0
+    for ones, others, place, other_place in (
+        (product, person, head.place[0], head.place[1]),
+        (person, product, head.place[1], head.place[0]),
+    ):
+        judged, weights = [], []
+        for position in range(len(ones)):
+            asking = head.asking(ones[position] + place[position])
+            heat = [
+                float(asking @ head.asked(others[other] + other_place[other])) / math.sqrt(size)
+                for other in range(len(others))
+            ]
+            attention = torch.tensor(heat).softmax(dim=0)
+            found = sum(share * other for share, other in zip(attention, others, strict=True))
+            own = ones[position]
+            hidden = head.different((own - found).abs()) + head.common(own * found) + head.own(own)
+            said = head.judgement(functional.gelu(hidden))
+            judged.append(float(said[0]))
+            weights.append(float(said[1]))
+        shares = torch.tensor(weights).softmax(dim=0)
+        total += float(shares @ torch.tensor(judged))
+    return float(head.scale) * total
+
+
+def test_each_position_looks_for_its_like_in_the_other_photo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    head = head_of()
+    people, products = torch.randn(3, 6, 4), torch.randn(5, 6, 4)
+    with torch.no_grad():
+        expected = torch.tensor(
+            [[naive_logit(head, person, product) for product in products] for person in people]
+        )
+    torch.testing.assert_close(head(people, products).detach(), expected, rtol=1e-4, atol=1e-5)
+    assert expected.std() > 0.01
+    for pairs in (1, 2, 7, 1000):  # however many fit into memory
+        monkeypatch.setattr(comparison_head, "PAIRS", pairs)
+        found = head.logits(people, products)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert head.logits(people[:0], products).shape == (0, 5)
+
+
+def test_channels_are_standardised_and_left_out_in_training_alone() -> None:
+    head = head_of()
+    maps = torch.randn(4, 6, 5) * 3 + 2
+    head.standardisation.fit(maps.flatten(0, 1))
+    normal = head.standardisation(maps)
+    torch.testing.assert_close(normal.mean(dim=(0, 1)), torch.zeros(5), rtol=0, atol=1e-5)
+    torch.testing.assert_close(head.positions(maps), head.norm(head.map(normal)))
+    head.dropout.p = 0.999999
+    torch.testing.assert_close(head.positions(maps), head.norm(head.map(normal)))
+    bias = head.norm(head.map.bias).expand(4, 6, 4)
+    torch.testing.assert_close(head.train().positions(maps), bias)
+
+
+def test_levels_are_brought_to_one_number_of_positions(tmp_path: Path) -> None:
+    """A network of two levels, 12 x 8 and 6 x 4 positions, after a stem of 12 x 8."""
+    comparison = tiny_comparison(tmp_path)
+    photos = comparison.normalised(torch.randint(0, 256, (2, 48, 32, 3), dtype=torch.uint8))
+    several: Any = comparison.encoder.backbone
+    (member, seen), *_ = several.views(photos)
+    levels = member.backbone.levels(seen)
+    config = HeadConfig(channels=32, rows=6, columns=4)
+    maps = maps_of(comparison.encoder, photos, config)
+    assert maps.shape == (2, 24, sum(level.shape[1] for level in levels))
+    mean = levels[0][0, :, 2:4, 4:6].mean(dim=(1, 2))  # of the position in row 1, column 2
+    torch.testing.assert_close(maps[0, 4 + 2, : len(mean)], mean)
+    torch.testing.assert_close(maps[1, 4 + 2, -16:], levels[-1][1, :, 1, 2])
+    with pytest.raises(UserError, match="show their levels"):
+        comparison_of(extractor("lab_histogram"))
+
+
+def test_a_file_keeps_all_of_it(tmp_path: Path) -> None:
+    made = tiny_comparison(tmp_path).fitted(2.0, -0.5, Calibration(scale=3.0, bias=1.0))
+    save_comparison(made, tmp_path / "one.safetensors")
+    read = load_comparison(tmp_path / "one.safetensors")
+    assert read.card == made.card
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 48, 32, 3), np.uint8)
+    roles = [Role.PERSON, Role.GARMENT, Role.PRODUCT]
+    torch.testing.assert_close(
+        read.positions(pixels, roles), made.positions(pixels, roles), rtol=0, atol=0
+    )
+
+
+@pytest.mark.parametrize("damage", ["none", "other", "cut", "weight", "format", "card"])
+def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "one.safetensors"
+    save_comparison(tiny_comparison(tmp_path), path)
+    told = {"none": "no such", "other": "no comparison or damaged", "cut": "damaged"}
+    if damage == "none":
+        path.unlink()
+    elif damage == "other":
+        path.write_text("no weights")
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "format":
+        save_checkpoint(path)
+    else:
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+        weights = load_file(path)
+        if damage == "weight":
+            weights["comparison.head.scale"] += 1
+        else:
+            metadata["card"] = "{}"
+        save_file(weights, path, metadata)
+    message = told.get(damage, {"weight": "changed", "format": "is of format"}.get(damage, "holds"))
+    with pytest.raises(ComparisonError, match=message):
+        load_comparison(path)
+
+
+def checkpoint_with(folder: Path) -> Checkpoint:
+    """A tiny encoder with a comparison fitted to it."""
+    checkpoint = load_checkpoint(save_checkpoint(folder / "model.safetensors"))
+    fitted = Calibration(scale=9.0, bias=-7.0)
+    checkpoint.comparison = tiny_comparison(folder).fitted(0.2, 0.1, fitted)
+    return checkpoint
+
+
+def test_a_checkpoint_keeps_it_and_its_embeddings_stay_what_they_are(tmp_path: Path) -> None:
+    checkpoint = checkpoint_with(tmp_path)
+    path = tmp_path / "both.safetensors"
+    checkpoint.save(path)
+    read = load_checkpoint(path)
+    assert read.fingerprint == load_checkpoint(tmp_path / "model.safetensors").fingerprint
+    assert read.comparison is not None
+    assert checkpoint.comparison is not None
+    assert read.comparison.card == checkpoint.comparison.card
+    weights = load_file(path)
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    name = next(name for name in weights if name.startswith("comparison.networks"))
+    save_file({**weights, name: weights[name] + 1}, path, metadata)
+    with pytest.raises(CheckpointError, match="comparison changed"):
+        load_checkpoint(path)
+    part = {name: each for name, each in weights.items() if not name.startswith("comparison.head")}
+    save_file(part, path, metadata)
+    with pytest.raises(CheckpointError, match="comparison changed"):
+        load_checkpoint(path)
+
+
+def test_it_goes_where_the_cosines_that_it_was_fitted_to_change(tmp_path: Path) -> None:
+    checkpoint = checkpoint_with(tmp_path)
+    assert checkpoint.looking(None, None).comparison is checkpoint.comparison
+    assert checkpoint.looking(True, None).comparison is None
+    assert checkpoint.looking(None, True).comparison is None
+    assert checkpoint.with_encoder(checkpoint.encoder).comparison is None
+
+
+class Halves:
+    """Instead of a comparison: of positions (any, 1, 1) that are numbers, minus their distance."""
+
+    def logits(self, people: Tensor, products: Tensor) -> Tensor:
+        return -(people[:, None, 0, 0] - products[None, :, 0, 0]).abs()
+
+
+@pytest.mark.parametrize("own", [0, 3, 12])
+def test_the_most_alike_are_compared_and_the_rest_count_as_the_worst_of_them(
+    monkeypatch: pytest.MonkeyPatch, own: int
+) -> None:
+    monkeypatch.setattr(comparison_table, "MOST", 4)
+    monkeypatch.setattr(comparison_table, "ALL", 6)
+    random = np.random.default_rng(0)
+    cosines = torch.from_numpy(random.normal(size=(11, 12))).float()
+    queries, gallery = (torch.from_numpy(random.normal(size=(n, 1, 1))).float() for n in (11, 12))
+    comparison: Any = Halves()
+    found = logits_of(comparison, cosines, queries, gallery, own)
+    every = comparison.logits(queries, gallery)
+    for row in range(11):
+        best = set(np.argsort(-cosines[row].numpy())[:4]) | set(range(min(own, 6)))
+        least = min(float(every[row, place]) for place in best)
+        for place in range(12):
+            expected = float(every[row, place]) if place in best else least
+            assert float(found[row, place]) == expected
+
+
+@given(st.integers(2, 40), st.integers(0, 1000))
+def test_logits_move_to_where_cosines_are(count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    cosines = torch.from_numpy(random.normal(0.3, 0.2, count))
+    logits = torch.from_numpy(random.normal(-4, 3, count))
+    scale, offset = moved_onto(cosines, logits)
+    moved = scale * logits + offset
+    assert scale > 0
+    assert float(moved.mean()) == pytest.approx(float(cosines.mean()), abs=1e-6)
+    assert float(moved.std()) == pytest.approx(float(cosines.std()), rel=1e-6)
+    assert moved_onto(cosines, torch.ones(count)) == (0.0, pytest.approx(float(cosines.mean())))
+
+
+@pytest.mark.parametrize("members", [0, 2])
+def test_a_table_of_numbers_is_a_table_of_inner_products(members: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    queries, gallery, others = (
+        functional.normalize(torch.randn(n, 4, generator=random), dim=1) for n in (3, 5, 2)
+    )
+    others = torch.cat([others, gallery[1:2]])  # a product of the cohort that the gallery has, too
+    cohort = Cohort(others, np.array(["a", "b", "c"])) if members else None
+    likeness = torch.randn(3, 5, generator=random)
+    table = table_of(likeness, queries, gallery, cohort)
+    torch.testing.assert_close(table.queries @ table.gallery.T, likeness)
+    if cohort is None:
+        assert table.cohort is None
+        return
+    assert table.cohort is not None
+    assert table.cohort.same(table.gallery).tolist() == cohort.same(gallery).tolist()
+    assert cohort.same(gallery).any()
+    none = torch.zeros(3, dtype=torch.bool)
+    torch.testing.assert_close(
+        table.cohort.cosines(table.queries, none), cohort.cosines(queries, none)
+    )
+    assert table.cohort.product_ids.tolist() == ["a", "b", "c"]
+
+
+def test_likeness_is_the_mean_of_cosine_and_moved_logit(tmp_path: Path) -> None:
+    made = tiny_comparison(tmp_path).fitted(2.0, -0.5, Calibration())
+    cosines, logits = torch.tensor([0.4, 0.2]), torch.tensor([0.5, 0.1])
+    assert made.likeness(cosines, logits).tolist() == pytest.approx([0.45, -0.05])
+    others = made.of_others(torch.tensor([0.1, 0.3]), logits)
+    assert others.tolist() == pytest.approx([(0.1 - 0.3) / 2, (0.3 - 0.3) / 2])
+
+
+def test_product_photos_are_looked_at_once_and_again_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opinion = SecondOpinion(tiny_comparison(tmp_path))
+    paths = [str(draw_photo(tmp_path / f"{hue}.png", hue)) for hue in (10, 90, 170)]
+    looked: list[int] = []
+    plain = opinion.comparison.positions
+
+    def counted(pixels: Any, roles: Any) -> Tensor:
+        looked.append(len(pixels))
+        return plain(pixels, roles)
+
+    monkeypatch.setattr(opinion.comparison, "positions", counted)
+    (sight,) = opinion.sights([paths[0]], [None], [True])
+    assert isinstance(sight, Tensor)
+    looked.clear()
+    first = opinion.logits(sight, paths)
+    assert looked == [3]
+    for place, path in enumerate(paths):
+        (shown,) = opinion.sights([path], [None], [False])
+        assert isinstance(shown, Tensor)
+        expected = float(opinion.comparison.logits(sight, shown))
+        assert float(first[place]) == pytest.approx(expected, abs=1e-4)
+    looked.clear()
+    assert opinion.logits(sight, paths[::-1]).tolist() == pytest.approx(first.tolist()[::-1])
+    assert looked == []
+    two = torch.cat([sight, opinion.sights([paths[1]], [None], [True])[0]])  # type: ignore[list-item]
+    both = opinion.logits(two, paths)
+    second = opinion.logits(two[1:], paths)
+    torch.testing.assert_close(both, (first + second) / 2)
+    looked.clear()
+    draw_photo(tmp_path / "90.png", 200, stripes=4)
+    Path(paths[2]).write_bytes(b"no photo")
+    changed = opinion.logits(sight, [*paths, str(tmp_path / "none.png")])
+    assert float(changed[0]) == pytest.approx(float(first[0]))
+    assert abs(float(changed[1]) - float(first[1])) > 1e-4
+    assert changed.isnan().tolist() == [False, False, True, True]
+    assert looked == [1]
+    assert opinion.logits(sight, []).shape == (0,)
+    assert KEPT > 100
+
+
+def test_few_product_photos_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("siamese.second_opinion.KEPT", 2)
+    opinion = SecondOpinion(tiny_comparison(tmp_path))
+    paths = [str(draw_photo(tmp_path / f"{hue}.png", hue)) for hue in (10, 90, 170)]
+    (sight,) = opinion.sights(paths[:1], [None], [True])
+    assert isinstance(sight, Tensor)
+    every = opinion.logits(sight, paths)
+    assert len(opinion._kept) == 2
+    assert opinion.logits(sight, paths).tolist() == pytest.approx(every.tolist(), abs=1e-5)
+
+
+def test_a_blank_photo_of_a_person_is_refused(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (60, 80), "white").save(tmp_path / "blank.png")
+    opinion = SecondOpinion(tiny_comparison(tmp_path))
+    path = str(tmp_path / "blank.png")
+    person, product = opinion.sights([path, path], [None, None], [True, False])
+    assert isinstance(person, PhotoError)
+    assert isinstance(product, Tensor)
+
+
+def test_whole_people_are_seen_closer(tmp_path: Path) -> None:
+    made = tiny_comparison(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 48, 32, 3), np.uint8)
+    person, garment = (made.positions(pixels, [role]) for role in (Role.PERSON, Role.GARMENT))
+    from siamese.second_look import closer
+
+    photos = torch.from_numpy(pixels)
+    near = closer(photos, made.focus(photos))
+    torch.testing.assert_close(person, made.positions(near, [Role.GARMENT]))
+    assert (person - garment).abs().max() > 1e-3
+    assert replace(made).card == made.card
