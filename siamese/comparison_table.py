@@ -2,7 +2,8 @@
 
 A split has finitely many photos, so the likeness of every query to every product photo can be
 written down, and a table of numbers is a table of inner products: a query's vector is its row of
-the table, a product photo's is 1 in its own column. So whatever multiplies embeddings
+the table, a product photo's is 1 in its own column (or a photo's is its column, and a query's is 1
+in its own row, where there are fewer queries). So whatever multiplies embeddings
 (`siamese.evaluation`) reports on likeness instead.
 
 Shapes: Q queries, M gallery photos, B products of the cohort, D embedding size, N positions, S
@@ -41,8 +42,8 @@ class Table(NamedTuple):
     """Vectors whose inner products are likenesses.
 
     Args:
-        queries: float32 (Q, M + 2B).
-        gallery: float32 (M, M + 2B).
+        queries: float32 (Q, min(Q, M) + 2B).
+        gallery: float32 (M, min(Q, M) + 2B).
         cohort: Its inner products are cosines, with queries and with the gallery.
     """
 
@@ -100,16 +101,18 @@ def table_of(likeness: Tensor, queries: Tensor, gallery: Tensor, cohort: Cohort 
         queries, gallery: Unit embeddings, float32 (Q, D) and (M, D).
         cohort: Of the encoder.
     """
-    own = torch.eye(len(gallery))
+    if len(queries) < len(gallery):
+        of_queries, of_gallery = torch.eye(len(queries)), likeness.T
+    else:
+        of_queries, of_gallery = likeness, torch.eye(len(gallery))
     if cohort is None:
-        return Table(likeness, own, None)
-    members, none = torch.eye(len(cohort.embeddings)), torch.zeros
-    known = queries @ cohort.embeddings.T, gallery @ cohort.embeddings.T
+        return Table(of_queries, of_gallery, None)
+    members = torch.eye(len(cohort.embeddings))
+    asked, shown = (photos @ cohort.embeddings.T for photos in (queries, gallery))
+    # The first cosines of the cohort are those with queries, the others those with the gallery.
+    none = members.new_zeros(len(members), of_queries.shape[1])
     return Table(
-        torch.cat([likeness, known[0], torch.zeros_like(known[0])], dim=1),
-        torch.cat([own, torch.zeros_like(known[1]), known[1]], dim=1),
-        Cohort(
-            torch.cat([none(len(members), len(gallery)), members, members], dim=1),
-            cohort.product_ids,
-        ),
+        torch.cat([of_queries, asked, torch.zeros_like(asked)], dim=1),
+        torch.cat([of_gallery, torch.zeros_like(shown), shown], dim=1),
+        Cohort(torch.cat([none, members, members], dim=1), cohort.product_ids),
     )

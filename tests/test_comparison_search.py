@@ -174,7 +174,7 @@ def test_calibrate_fits_it_and_evaluate_reports_on_it(
     assert made.comparison is not None
     frame = read_manifest(manifest)
     validation = frame[frame["split"] == "validation"].reset_index(drop=True)
-    people = (validation["role"] == "person").to_numpy()
+    people = (validation["role"] == "person").to_numpy(copy=True)
     embeddings = torch.empty(len(validation), made.embedding_size)
     for side in (True, False):
         paths = validation.loc[people == side, "path"].tolist()
@@ -258,6 +258,7 @@ def test_the_api_answers_as_the_command_line_does(
         again = client.get("/v1/search", params={"query": told["query"]})
         (plain,) = run("search", photo, "--json").json
         assert ids_of(again) == [match["product_id"] for match in plain["matches"]]
+        assert client.get("/v1/about").json()["compares"] is True
 
 
 def test_a_head_learns_to_tell_photos_apart_by_one_position() -> None:

@@ -239,14 +239,15 @@ def test_logits_move_to_where_cosines_are(count: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("members", [0, 2])
-def test_a_table_of_numbers_is_a_table_of_inner_products(members: int) -> None:
+@pytest.mark.parametrize("asked", [3, 7])
+def test_a_table_of_numbers_is_a_table_of_inner_products(members: int, asked: int) -> None:
     random = torch.Generator().manual_seed(0)
     queries, gallery, others = (
-        functional.normalize(torch.randn(n, 4, generator=random), dim=1) for n in (3, 5, 2)
+        functional.normalize(torch.randn(n, 4, generator=random), dim=1) for n in (asked, 5, 2)
     )
     others = torch.cat([others, gallery[1:2]])  # a product of the cohort that the gallery has, too
     cohort = Cohort(others, np.array(["a", "b", "c"])) if members else None
-    likeness = torch.randn(3, 5, generator=random)
+    likeness = torch.randn(asked, 5, generator=random)
     table = table_of(likeness, queries, gallery, cohort)
     torch.testing.assert_close(table.queries @ table.gallery.T, likeness)
     if cohort is None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers_browser import Visit, idle, ids, upload, visits
+from helpers_comparison import tiny_comparison
 from helpers_serving import copy_of, make_shop, place_of, served
 from PIL import Image
 
@@ -17,6 +18,7 @@ from siamese.catalog import Catalog
 from siamese.checkpoint import load_checkpoint
 from siamese.default_checkpoint import KEPT
 from siamese.isolation import Garment
+from siamese.pair_score import Calibration
 from siamese.serving import services
 
 
@@ -319,3 +321,30 @@ def test_products_have_no_score_where_the_encoder_was_not_fitted_to_pairs(
         page.click(".card[data-id='003'] .picture")
         page.wait_for_selector("#dialog[open]")
         assert page.locator(".score").count() == 0
+
+
+def test_the_order_of_compared_products_stays_when_a_filter_comes(
+    chromium: Any, shop: Path, tmp_path: Path
+) -> None:
+    """A filter asks with the photo again, for its embedding would give another order."""
+    copy_of(shop, tmp_path)
+    checkpoint = load_checkpoint(tmp_path / "model.safetensors")
+    fitted = Calibration(scale=9.0, bias=-7.0)
+    checkpoint.comparison = tiny_comparison(tmp_path).fitted(0.5, 0.2, fitted)
+    checkpoint.save(tmp_path / "model.safetensors")
+    with served(tmp_path) as address, visits(chromium, address) as visit:
+        page = visit().page
+        upload(page, place_of(shop, "003"))
+        first, link = ids(page), page.url
+        page.locator("#facets label", has_text="Tshirts").click()
+        page.wait_for_selector("#chosen button")
+        idle(page)
+        assert ids(page) == [name for name in first if int(name) % 2]
+        page.click("#chosen button")
+        page.wait_for_selector("#chosen button", state="detached")
+        idle(page)
+        assert ids(page) == first
+        other = visit(link.removeprefix(address)).page
+        other.wait_for_selector(".score")
+        assert sorted(ids(other)) == sorted(first)
+        assert ids(other) != first, "or the comparison changes nothing and nothing was tested"

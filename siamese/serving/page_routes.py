@@ -65,6 +65,7 @@ async def about(services: Served) -> About:
         has_variants=DIFFERENT in goods.columns.by_name,
         has_complements=CATEGORY in goods.columns.by_name,
         finds_garments=services.isolation is not None,
+        compares=goods.checkpoint.comparison is not None,
         uploads_kept_hours=settings.keep_uploads_hours,
     )
 

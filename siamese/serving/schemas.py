@@ -291,6 +291,10 @@ class About(BaseModel):
     )
     products: int = Field(examples=[300])
     finds_garments: bool
+    compares: bool = Field(
+        description="Whether the best products are compared with the photo once more, which an "
+        "embedding cannot stand for"
+    )
     has_variants: bool
     has_complements: bool
     uploads_kept_hours: float = Field(

@@ -80,14 +80,7 @@ function searchPhoto(blob, box = null, garment = "auto", asked = null) {
   drawAsked();
   drawFilters();
   load(async (signal) => {
-    const form = new FormData();
-    form.append("photo", blob, "photo.jpg");
-    form.append("top", String(asked.top));
-    form.append("filters", JSON.stringify(asked.filters));
-    if (hasTaste(asked)) form.append("taste", tasteOf(asked));
-    form.append("garment", box ? "none" : garment);
-    if (box) form.append("box", box.join(","));
-    const answer = await ask("/v1/search", { method: "POST", body: form, signal });
+    const answer = await askByPhoto(blob, box, garment, asked, signal);
     const looked = answer.photo;
     const garments = looked.garments.length ? looked.garments : pending.garments;
     remember({ ...asked, query: answer.query }, { blob, box: looked.box, garments });
@@ -95,6 +88,17 @@ function searchPhoto(blob, box = null, garment = "auto", asked = null) {
     drawAsked();
     showAnswer(answer);
   }, () => searchPhoto(blob, box, garment, asked));
+}
+
+function askByPhoto(blob, box, garment, asked, signal) {
+  const form = new FormData();
+  form.append("photo", blob, "photo.jpg");
+  form.append("top", String(asked.top));
+  form.append("filters", JSON.stringify(asked.filters));
+  if (hasTaste(asked)) form.append("taste", tasteOf(asked));
+  form.append("garment", box ? "none" : garment);
+  if (box) form.append("box", box.join(","));
+  return ask("/v1/search", { method: "POST", body: form, signal });
 }
 
 // The photo that is or was searched for, or what stands in its place.
@@ -121,6 +125,11 @@ function refresh() {
   if (!state.query && !state.like) { browse(); return; }
   load(async (signal) => {
     const parts = new URLSearchParams({ top: String(state.top), filters: JSON.stringify(state.filters) });
+    // Where the best products are compared with the photo, its embedding alone says less.
+    if (state.query && photo && about.compares) {
+      showAnswer(await askByPhoto(photo.blob, photo.box, "none", state, signal));
+      return;
+    }
     if (state.query) {
       parts.set("query", state.query);
       if (hasTaste(state)) parts.set("taste", tasteOf(state));
