@@ -206,14 +206,14 @@ def calibrate(arguments: Namespace) -> None:
     if fitted or arguments.cohort is None:
         training = training_products(arguments.manifest, arguments.split, arguments.max_broken)
     checkpoint = encoder_of(arguments, training if fitted else [])
+    own = checkpoint.comparison
     checkpoint = checkpoint.looking(arguments.second_look, arguments.cut_out)
+    checkpoint.comparison = own if arguments.comparison is None else comparison_of(arguments)
     cohort = training if len(training) >= FEWEST else None
     split, broken, limit = arguments.split, arguments.max_broken, arguments.cohort_limit
     if arguments.cohort is not None:
         held_out = (manifest["split"] != "train") | (manifest["split"] == split)
         cohort = cohort_at(arguments.cohort, set(manifest.loc[held_out, "path"]))
-    if arguments.comparison is not None:
-        checkpoint.comparison = comparison_of(arguments)
     calibrate(checkpoint, manifest, split, broken, cohort, limit)
     checkpoint.to("cpu").save(arguments.out)
     known, before = checkpoint.own_cohort, " as before" if cohort is None else ""

@@ -50,7 +50,7 @@ from siamese.runtime import keep_freed_memory, training_precision
 
 GROUPS, ALIKE = 8, 4  # of a batch, and products of each that look alike
 RATE, DECAY = 1e-3, 0.05
-WIDEST = 20.0  # standard deviations of a channel from its mean that it may be
+LARGEST = 65504.0  # of float16
 
 
 class ComparisonModule(LightningModule):
@@ -134,7 +134,8 @@ def look(
     with torch.autocast("cpu", torch.bfloat16, enabled=training_precision("cpu") == "bf16-mixed"):
         for view, rows, pixels in views_of(frame, cached, views, light, seed, comparison.focus):
             photos = comparison.normalised(torch.from_numpy(pixels))
-            maps[view, rows] = maps_of(comparison.encoder, photos, config).half().cpu().numpy()
+            seen = maps_of(comparison.encoder, photos, config).clamp(-LARGEST, LARGEST)
+            maps[view, rows] = seen.half().cpu().numpy()
     return _standardised(maps, comparison.head, frame)
 
 
@@ -150,10 +151,10 @@ def _standardised(maps: np.ndarray, head: ComparisonHead, frame: pd.DataFrame) -
     alike = []
     for view in range(len(maps)):
         for rows in chunks:
-            normal = head.standardisation(torch.from_numpy(maps[view, rows]).float())
+            normal = head.standardised(torch.from_numpy(maps[view, rows]))
             if view == 0:
                 alike.append(torch.cat([normal.mean(dim=1), normal.std(dim=1)], dim=1))
-            maps[view, rows] = normal.clamp(-WIDEST, WIDEST).half().numpy()
+            maps[view, rows] = normal.half().numpy()
     seen = torch.cat(alike)
     beside = functional.normalize(seen - seen.mean(dim=0), dim=1)
     return Seen(maps, beside.expand(len(maps), -1, -1), *codes(frame))

@@ -16,6 +16,7 @@ from torch import Tensor
 from siamese.cohort import Cohort
 from siamese.open_set import Asked, asked_of_halves
 from siamese.pair_score import Calibration
+from siamese.retrieval import COSINES, Cosines
 
 SHARPEST = 8.0  # of evidence: there it is all but the best product's
 ENOUGH = 10  # worn products; what fewer say of a cohort's weight is chance
@@ -29,6 +30,7 @@ def fit_among(
     draws: int = 5,
     seed: int = 0,
     cohort: Cohort | None = None,
+    likeness: Cosines = COSINES,
 ) -> Calibration:
     """The calibration with its answers about whole catalogs fitted, by maximum likelihood.
 
@@ -37,7 +39,7 @@ def fit_among(
     over the products of the queries whose product is there.
 
     Args:
-        embedding, product, is_person, cohort: Validation photos, as in `ask`.
+        embedding, product, is_person, cohort, likeness: Validation photos, as in `ask`.
         calibration: Fitted on pairs.
         draws: Random halves of the products.
         seed: Of the draws.
@@ -46,7 +48,7 @@ def fit_among(
 
     if len(np.unique(product[is_person])) < ENOUGH:
         cohort = None
-    parts = list(asked_of_halves(embedding, product, is_person, draws, seed, cohort))
+    parts = list(asked_of_halves(embedding, product, is_person, draws, seed, cohort, likeness))
     truth = torch.cat([part.right >= 0 for part in parts])
     if bool(truth.all()) or not bool(truth.any()):
         return calibration

@@ -254,7 +254,8 @@ def search(
     from siamese.retrieval import mean_embedding
 
     query = mean_embedding(embedded.embeddings)
-    sights = sights and [torch.cat(sights)]
+    seen = [sight for sight in sights or [] if sight is not None]
+    sights = [torch.cat(seen)] if seen else None
     (ranking,) = finder.rank_embeddings(query, top, where, names[:1], sights)
     return [replace(ranking, together=tuple(names[1:]))]
 

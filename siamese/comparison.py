@@ -33,6 +33,7 @@ from siamese.roles import Role
 from siamese.second_look import closer, focus_of
 
 COMPARED = 20  # candidates of a ranking that are compared
+DIGITS = 4  # of a logit
 NETWORKS, HEAD = "comparison.networks.", "comparison.head."  # in names of a file's tensors
 CARD = "comparison"
 
@@ -134,7 +135,9 @@ class Comparison:
             people, products: Of `positions`.
         """
         device = next(self.head.parameters()).device
-        return self.head.logits(people.to(device), products.to(device)).cpu()
+        logits = self.head.logits(people.to(device), products.to(device)).cpu()
+        # Their last digits depend on the batch; twins shall come in the same order every time.
+        return logits.round(decimals=DIGITS)
 
     @cached_property
     def card(self) -> dict[str, Any]:

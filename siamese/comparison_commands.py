@@ -1,7 +1,6 @@
-"""`infer.py evaluate` and `calibrate` of checkpoints that compare the best candidates.
+"""`infer.py evaluate` and `calibrate` of checkpoints that compare the best products.
 
-Shapes: R photos of a split, E of distractors, F of strangers, D embedding size, N positions, S
-numbers of each.
+Shapes: R photos of a split, D embedding size, N positions, S numbers of each.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from siamese.boxes import boxes_of
-from siamese.cohort import Cohort
+from siamese.cohort import Cohort, sample
 from siamese.comparison import Comparison
-from siamese.comparison_table import Photos, logits_of, moved_onto, table_of
+from siamese.comparison_report import ComparedLikeness, moved_onto
 from siamese.evaluation import codes, fit
 from siamese.photos import PhotoError, PhotoSource
 from siamese.preprocessing import Box
@@ -27,24 +26,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK = 64  # photos between two steps of the bar
+ENOUGH = 500  # photos of each kind that say where cosines and logits lie
 
 Places = Sequence[tuple[PhotoSource, Box | None]]  # photos, and the part of each to look at
 
 
-class Compared(NamedTuple):
-    """What reports take, with vectors whose inner products are likenesses.
+class Reported(NamedTuple):
+    """What reports take.
 
     Args:
-        vectors: float32 (R, any).
-        distractors: As they were given.
-        strangers: float32 (F, any).
-        cohort: As `Checkpoint.cohort`.
+        vectors: Of the split's photos, see `ComparedLikeness`, float32 (R, D + 1).
+        distractors: With such vectors.
+        strangers: Such vectors.
+        likeness: Of all of them.
     """
 
     vectors: Tensor
     distractors: Distractors | None
     strangers: Tensor | None
-    cohort: Cohort | None
+    likeness: ComparedLikeness
 
 
 def fit_comparison(
@@ -62,96 +62,85 @@ def fit_comparison(
         PhotoError: A photo cannot be used.
         UserError: As of `siamese.evaluation.fit`.
     """
-    queries, gallery = _sides(comparison, embeddings, frame)
-    cosines = queries.embeddings @ gallery.embeddings.T
-    logits = logits_of(comparison, cosines, queries.positions, gallery.positions, len(gallery[0]))
-    scale, offset = moved_onto(cosines, logits)
-    moved = comparison.fitted(scale, offset, comparison.calibration)
-    likeness = moved.likeness(cosines, logits)
-    table = table_of(likeness, queries.embeddings, gallery.embeddings, cohort)
-    vectors = _in_rows(frame, table.queries, table.gallery)
-    return moved.fitted(scale, offset, fit(vectors, frame, cohort=table.cohort))
+    positions = _of_split(comparison, frame)
+    is_person = codes(frame)[1]
+    people, products = (
+        torch.from_numpy(side.nonzero()[0])[sample(int(side.sum()), ENOUGH)]
+        for side in (is_person, ~is_person)
+    )
+    moved = comparison
+    if len(people) and len(products):
+        logits = comparison.logits(positions[people], positions[products])
+        cosines = embeddings[people] @ embeddings[products].T
+        moved = comparison.fitted(*moved_onto(cosines, logits), comparison.calibration)
+    likeness = ComparedLikeness(moved, positions)
+    fitted = fit(likeness.vectors(embeddings), frame, cohort=cohort, likeness=likeness)
+    return moved.fitted(moved.scale, moved.offset, fitted)
 
 
-def compared(
+def reported(
     comparison: Comparison,
     embeddings: Tensor,
     frame: pd.DataFrame,
     distractors: tuple[Distractors | None, Places],
     strangers: tuple[Tensor | None, Places],
-    cohort: Cohort | None,
-) -> Compared:
+) -> Reported:
     """What the reports of a split take.
 
     Args:
         comparison: Fitted to the encoder.
         embeddings: float32 (R, D).
         frame: Manifest rows.
-        distractors: And where their E photos are.
-        strangers: Embeddings, float32 (F, D), and where the photos are.
-        cohort: Of the encoder.
+        distractors: And where their photos are.
+        strangers: Embeddings, float32 (any, D), and where the photos are.
 
     Raises:
         PhotoError: A photo cannot be used.
     """
-    queries, gallery = _sides(comparison, embeddings, frame)
-    own, people = len(gallery.embeddings), len(queries.embeddings)
-    others, of_others = distractors
+    others, people = distractors[0], strangers[0]
+    positions = [_of_split(comparison, frame)]
     if others is not None:
-        seen = positions_of(comparison, of_others, False)
-        gallery = Photos(*map(torch.cat, zip(gallery, (others.embedding, seen), strict=True)))
-    others_of, of_strangers = strangers
-    if others_of is not None:
-        seen = positions_of(comparison, of_strangers, True)
-        queries = Photos(*map(torch.cat, zip(queries, (others_of, seen), strict=True)))
-    cosines = queries.embeddings @ gallery.embeddings.T
-    logits = logits_of(comparison, cosines, queries.positions, gallery.positions, own)
-    likeness = comparison.likeness(cosines, logits)
-    table = table_of(likeness, queries.embeddings, gallery.embeddings, cohort)
-    return Compared(
-        _in_rows(frame, table.queries[:people], table.gallery[:own]),
-        others and Distractors(table.gallery[own:], others.product),
-        None if others_of is None else table.queries[people:],
-        table.cohort,
-    )
+        positions.append(positions_of(comparison, distractors[1], people=False))
+        vectors = ComparedLikeness.vectors(others.embedding, len(frame))
+        others = Distractors(vectors, others.product)
+    if people is not None:
+        first = sum(map(len, positions))
+        positions.append(positions_of(comparison, strangers[1], people=True))
+        people = ComparedLikeness.vectors(people, first)
+    likeness = ComparedLikeness(comparison, torch.cat(positions))
+    return Reported(likeness.vectors(embeddings), others, people, likeness)
+
+
+def _of_split(comparison: Comparison, frame: pd.DataFrame) -> Tensor:
+    """What a split's photos show, float32 (R, N, S)."""
+    is_person = codes(frame)[1]
+    photos = list(zip(frame["path"].tolist(), boxes_of(frame), strict=True))
+    config = comparison.head.config
+    positions = torch.empty(len(frame), config.rows * config.columns, config.size)
+    for side, people in ((is_person, True), (~is_person, False)):
+        rows = side.nonzero()[0]
+        positions[rows] = positions_of(comparison, [photos[row] for row in rows], people)
+    return positions
 
 
 def positions_of(comparison: Comparison, photos: Places, people: bool) -> Tensor:
     """What photos show at each position, float32 (len(photos), N, S); with a bar on a terminal.
 
+    Product photos are seen as a whole, as in a search.
+
     Raises:
         PhotoError: One of them cannot be used.
     """
-    opinion, found = SecondOpinion(comparison), []
+    opinion, config = SecondOpinion(comparison), comparison.head.config
+    found = [torch.empty(0, config.rows * config.columns, config.size)]
     with tqdm(total=len(photos), unit=" photos", desc="looking again", disable=None) as bar:
         for start in range(0, len(photos), CHUNK):
-            sources, boxes = zip(*photos[start : start + CHUNK], strict=True)
-            for seen in opinion.sights(sources, boxes, [people] * len(sources)):
+            some = photos[start : start + CHUNK]
+            sources, boxes = (list(each) for each in zip(*some, strict=True))
+            boxes = boxes if people else [None] * len(some)
+            for seen in opinion.sights(sources, boxes, [people] * len(some)):
                 if isinstance(seen, PhotoError):
                     raise seen
                 found.append(seen)
-            bar.update(len(sources))
+            bar.update(len(some))
     return torch.cat(found)
-
-
-def _sides(
-    comparison: Comparison, embeddings: Tensor, frame: pd.DataFrame
-) -> tuple[Photos, Photos]:
-    """The split's people and its products."""
-    _, is_person = codes(frame)
-    photos = list(zip(frame["path"].tolist(), boxes_of(frame), strict=True))
-    sides = []
-    for side, people in ((is_person, True), (~is_person, False)):
-        places = [photo for photo, chosen in zip(photos, side, strict=True) if chosen]
-        sides.append(
-            Photos(embeddings[torch.from_numpy(side)], positions_of(comparison, places, people))
-        )
-    return sides[0], sides[1]
-
-
-def _in_rows(frame: pd.DataFrame, people: Tensor, products: Tensor) -> Tensor:
-    """Vectors of both sides in the order of the manifest's rows."""
-    is_person = torch.from_numpy(codes(frame)[1])
-    rows = people.new_empty(len(frame), people.shape[1])
-    rows[is_person], rows[~is_person] = people, products
-    return rows

@@ -20,6 +20,7 @@ from siamese.joint_head import Standardisation
 
 PAIRS = 1024  # compared at a time, to bound memory
 STARTING_SCALE = 3.0
+WIDEST = 20.0  # standard deviations of a channel from its mean that count
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,12 @@ class ComparisonHead(nn.Module):
 
     def positions(self, maps: Tensor) -> Tensor:
         """What networks see at each position, float (B, N, C), in a few numbers: (B, N, S)."""
-        return self.seen(self.standardisation(maps.float()))
+        return self.seen(self.standardised(maps))
+
+    def standardised(self, maps: Tensor) -> Tensor:
+        """Each channel by itself; what lies far out counts as less far."""
+        normal: Tensor = self.standardisation(maps.float())
+        return normal.clamp(-WIDEST, WIDEST)
 
     def seen(self, normal: Tensor) -> Tensor:
         """The same of maps that are standardised already."""

@@ -21,7 +21,14 @@ from siamese.open_set import (
     report_open_set,
 )
 from siamese.pair_score import Calibration, fit_calibration
-from siamese.retrieval import Distractors, RetrievalReport, measure, measure_drawn
+from siamese.retrieval import (
+    COSINES,
+    Cosines,
+    Distractors,
+    RetrievalReport,
+    measure,
+    measure_drawn,
+)
 from siamese.verification import Pairs, VerificationReport, draw_pairs, verify
 
 CATALOG_SIZES = (50, 300)
@@ -36,6 +43,7 @@ def fit(
     raw: Calibration | None = None,
     seed: int = 0,
     cohort: Cohort | None = None,
+    likeness: Cosines = COSINES,
 ) -> Calibration:
     """Fit the probabilities, and the threshold of pairs, on validation photos.
 
@@ -48,11 +56,15 @@ def fit(
         raw: Keep this score's scale and bias, and fit the threshold alone (the report's recipe).
         seed: Of the drawn pairs.
         cohort: Products that none of these photos shows.
+        likeness: Of vectors, which may be more than embeddings.
     """
     product, is_person = codes(frame)
     pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
-    fitted = fit_calibration(_cosine(embedding, pairs), torch.from_numpy(pairs.same), raw)
-    return fit_among(embedding, product, is_person, fitted, seed=seed, cohort=cohort)
+    alike = _of_pairs(embedding, pairs, likeness)
+    fitted = fit_calibration(alike, torch.from_numpy(pairs.same), raw)
+    return fit_among(
+        embedding, product, is_person, fitted, seed=seed, cohort=cohort, likeness=likeness
+    )
 
 
 def evaluate(
@@ -64,6 +76,7 @@ def evaluate(
     distractors: Distractors | None = None,
     strangers: Tensor | None = None,
     cohort: Cohort | None = None,
+    likeness: Cosines = COSINES,
 ) -> Evaluation:
     """The reports of one split: experiments 1 and 2 of SYSTEMS 1, and open sets.
 
@@ -82,6 +95,7 @@ def evaluate(
         strangers: Unit embeddings, float32 (S, D), of people who wear none of the products; an
             open set of their own.
         cohort: Products that none of the photos shows, which the calibration was fitted with.
+        likeness: Of vectors, which may be more than embeddings.
 
     Raises:
         UserError: Fewer than two products have photos of both kinds, or embeddings are not finite.
@@ -89,35 +103,43 @@ def evaluate(
     product, is_person = codes(frame)
     pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
     verification = {
-        "at .5": _verify(embedding, pairs, calibration, 0.5),
-        "at fitted threshold": _verify(embedding, pairs, calibration, calibration.threshold),
+        "at .5": _verify(embedding, pairs, calibration, 0.5, likeness),
+        "at fitted threshold": _verify(
+            embedding, pairs, calibration, calibration.threshold, likeness
+        ),
     }
     hard = _hard_pairs(frame, seed) if CATEGORY in frame else None
     if hard is not None:
         verification["same category, fitted"] = _verify(
-            embedding, hard, calibration, calibration.threshold
+            embedding, hard, calibration, calibration.threshold, likeness
         )
     both = np.intersect1d(product[is_person], product[~is_person])
     sizes = [size for size in CATALOG_SIZES if size < len(both)]
     retrieval = {
-        f"{size} drawn": _rank(embedding, frame, np.unique(product), size, draws, seed)
+        f"{size} drawn": _rank(embedding, frame, np.unique(product), size, draws, seed, likeness)
         for size in sizes
     }
-    retrieval["all"] = _rank(embedding, frame, np.unique(product), len(both), draws, seed)
+    retrieval["all"] = _rank(embedding, frame, np.unique(product), len(both), draws, seed, likeness)
     single = None
     if TWINS in frame and frame[TWINS].notna().any():
         single = kept = _one_of_each_group(frame, both)
-        retrieval["all, no twins"] = _rank(embedding, frame, kept, len(kept), draws, seed)
+        retrieval["all, no twins"] = _rank(embedding, frame, kept, len(kept), draws, seed, likeness)
     if len(np.unique(product[~is_person])) > len(both):
         number = torch.from_numpy(product)
         retrieval["all, and unworn"] = measure(
-            embedding[is_person], number[is_person], embedding[~is_person], number[~is_person]
+            embedding[is_person],
+            number[is_person],
+            embedding[~is_person],
+            number[~is_person],
+            likeness=likeness,
         )
     if distractors is not None:
         retrieval[f"{len(both)} + {len(distractors)} distractors"] = _rank(
-            embedding, frame, both, len(both), draws, seed, distractors
+            embedding, frame, both, len(both), draws, seed, likeness, distractors
         )
-    open_set = _open_sets(embedding, frame, calibration, draws, seed, single, strangers, cohort)
+    open_set = _open_sets(
+        embedding, frame, calibration, draws, seed, single, strangers, cohort, likeness
+    )
     return Evaluation(verification, retrieval, open_set)
 
 
@@ -130,6 +152,7 @@ def _open_sets(
     single: np.ndarray | None,
     strangers: Tensor | None,
     cohort: Cohort | None,
+    likeness: Cosines,
 ) -> dict[str, OpenSetReport]:
     """The lines of the open sets' table.
 
@@ -140,7 +163,7 @@ def _open_sets(
     answers = {}
     if len(np.intersect1d(product[is_person], product[~is_person])) > 1:
         answers["half of the products"] = ask(
-            embedding, product, is_person, calibration, draws, seed, cohort
+            embedding, product, is_person, calibration, draws, seed, cohort, likeness
         )
     if single is not None and len(single) > 1:
         kept = np.isin(product, single)
@@ -152,10 +175,11 @@ def _open_sets(
             draws,
             seed,
             cohort,
+            likeness,
         )
     if strangers is not None:
         answers[f"what {len(strangers)} strangers wear"] = ask_strangers(
-            embedding, product, is_person, strangers, calibration, draws, seed, cohort
+            embedding, product, is_person, strangers, calibration, draws, seed, cohort, likeness
         )
     return {line: report_open_set(found, calibration, draws) for line, found in answers.items()}
 
@@ -182,14 +206,18 @@ def codes(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return numbers.astype(np.int64), (frame["role"] == "person").to_numpy(dtype=bool, copy=True)
 
 
-def _cosine(embedding: Tensor, pairs: Pairs) -> Tensor:
-    return (embedding[pairs.product_photo] * embedding[pairs.person_photo]).sum(dim=1)
+def _of_pairs(embedding: Tensor, pairs: Pairs, likeness: Cosines) -> Tensor:
+    return likeness.of_pairs(embedding[pairs.person_photo], embedding[pairs.product_photo])
 
 
 def _verify(
-    embedding: Tensor, pairs: Pairs, calibration: Calibration, threshold: float
+    embedding: Tensor,
+    pairs: Pairs,
+    calibration: Calibration,
+    threshold: float,
+    likeness: Cosines,
 ) -> VerificationReport:
-    probability = calibration.probability(_cosine(embedding, pairs).double())
+    probability = calibration.probability(_of_pairs(embedding, pairs, likeness).double())
     return verify(probability.numpy(), pairs.same, threshold)
 
 
@@ -200,6 +228,7 @@ def _rank(
     size: int,
     draws: int,
     seed: int,
+    likeness: Cosines,
     distractors: Distractors | None = None,
 ) -> RetrievalReport:
     """Galleries of `size` products out of those kept, and distractors."""
@@ -217,4 +246,5 @@ def _rank(
         draws=1 if one_each else draws,
         seed=seed,
         distractors=distractors,
+        likeness=likeness,
     )

@@ -59,17 +59,28 @@ def evaluate(
         print(f"{told}, so what is said of missing products is too good", file=sys.stderr)
     others = _embedded_distractors(checkpoint, distractors, max_broken)
     unknown = _embedded_strangers(checkpoint, strangers, max_broken)
-    calibration, cohort = checkpoint.calibration, checkpoint.cohort
-    vectors, rivals, people = embeddings, others[0], unknown[0]
-    if checkpoint.comparison is not None:
-        from siamese.comparison_commands import compared
-
-        calibration = checkpoint.comparison.calibration
-        vectors, rivals, people, cohort = compared(
-            checkpoint.comparison, embeddings, usable, others, unknown, cohort
+    if checkpoint.comparison is None:
+        return reports(
+            embeddings,
+            usable,
+            checkpoint.calibration,
+            cohort=checkpoint.cohort,
+            distractors=others[0],
+            strangers=unknown[0],
         )
+    from siamese.comparison_commands import reported
+
+    vectors, rivals, people, likeness = reported(
+        checkpoint.comparison, embeddings, usable, others, unknown
+    )
     return reports(
-        vectors, usable, calibration, cohort=cohort, distractors=rivals, strangers=people
+        vectors,
+        usable,
+        checkpoint.comparison.calibration,
+        cohort=checkpoint.cohort,
+        distractors=rivals,
+        strangers=people,
+        likeness=likeness,
     )
 
 

@@ -39,7 +39,8 @@ class Finder:
         product_score: What counts of a product with several photos: the one that is most alike
             (`max`), or the normalised mean of their embeddings. Probabilities are fitted for
             single photos, so for a mean they are somewhat off; benchmarks/tricks.py measures it.
-        rerank: How the best products are ordered anew, see `siamese.reranking`.
+        rerank: How the best products are ordered anew, see `siamese.reranking`; then they are
+            not compared.
         codes: What a first pass looks at: embeddings, or codes of them that are made once per
             version of the catalog. Exact cosines of the photos that can be among the best
             (`int8`: the matches are the same) or seem to be (`binary`: nearly) follow. What signs
@@ -99,6 +100,8 @@ class Finder:
             str(photo) if isinstance(photo, str | Path) else f"photo {number}"
             for number, photo in enumerate(photos, start=1)
         ]
+        # A file can be read once, and is looked at twice where the best products are compared.
+        photos = [p if isinstance(p, str | Path | bytes) else p.read() for p in photos]
         embeddings = self.checkpoint.embed(photos, boxes, people=True)
         return self.rank_embeddings(embeddings, top, where, names, self.sights(photos, boxes))
 
@@ -107,25 +110,19 @@ class Finder:
         photos: Sequence[PhotoSource],
         boxes: Sequence[Box | None] | None = None,
         people: Sequence[bool] | None = None,
-    ) -> list[Tensor] | None:
-        """What the checkpoint's comparison sees in photos, if it has one: float32 (1, N, S) each.
+    ) -> list[Tensor | None] | None:
+        """What the checkpoint's comparison sees in photos, if it has one: float32 (1, N, S) each,
+        or None where a photo cannot be used; None altogether where nothing is compared.
 
         Args:
             photos, boxes: As in `rank`.
             people: For each photo whether it shows a person, not a garment alone; None: all do.
-
-        Raises:
-            PhotoError: A photo cannot be used.
         """
-        if self.second_opinion is None:
+        if self.second_opinion is None or self.rerank != "none":
             return None
-        boxes = boxes or [None] * len(photos)
-        sights = []
-        for seen in self.second_opinion.sights(photos, boxes, people or [True] * len(photos)):
-            if isinstance(seen, PhotoError):
-                raise seen
-            sights.append(seen)
-        return sights
+        boxes, people = boxes or [None] * len(photos), people or [True] * len(photos)
+        seen = self.second_opinion.sights(photos, boxes, people)
+        return [None if isinstance(each, PhotoError) else each for each in seen]
 
     def rank_embeddings(
         self,
@@ -178,14 +175,16 @@ class Finder:
         found = best_photos(embeddings, gallery, product, considered, codes=codes)
         for number, (places, cosines, others) in enumerate(found):
             query = embeddings[number]
-            order = self._order(query, gallery[torch.from_numpy(places)])
-            cohort = self._cohort(snapshot, query, photo[places[0]])
             candidates = Candidates(photo[places], cosines, torch.from_numpy(cosines), others)
             sight = None if sights is None else sights[number]
-            if sight is not None:
-                candidates = self._compared(snapshot, sight, candidates)
-                if self.rerank == "none":
-                    order = candidates.likeness.argsort(descending=True, stable=True).numpy()
+            if self.rerank != "none":
+                order = self._order(query, gallery[torch.from_numpy(places)])
+            else:
+                if sight is not None:
+                    candidates = self._compared(snapshot, sight, candidates)
+                order = candidates.likeness.argsort(descending=True, stable=True).numpy()
+            first = candidates.photos[int(candidates.likeness.argmax())]
+            cohort = self._cohort(snapshot, query, first)
             rankings.append(self._ranking(names[number], snapshot, candidates, order[:top], cohort))
         return rankings
 
@@ -238,9 +237,7 @@ class Finder:
         return coded[1]
 
     def _order(self, query: Tensor, candidates: Tensor) -> np.ndarray:
-        """Candidates' places from best to worst, int64; as they are without a re-ranking."""
-        if self.rerank == "none":
-            return np.arange(len(candidates))
+        """Candidates' places from best to worst after a re-ranking, int64."""
         scores = RERANKINGS[self.rerank](query, candidates)
         return scores.argsort(descending=True, stable=True).numpy()
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from siamese.cohort import Cohort
 from siamese.pair_score import Calibration
-from siamese.retrieval import product_scores
+from siamese.retrieval import COSINES, Cosines, product_scores
 from siamese.verification import expected_calibration_error
 
 
@@ -89,6 +89,7 @@ def ask(
     draws: int = 20,
     seed: int = 0,
     cohort: Cohort | None = None,
+    likeness: Cosines = COSINES,
 ) -> Answers:
     """One photo of every worn product, asked of random halves of these products.
 
@@ -100,8 +101,9 @@ def ask(
         draws: Random halves, each with photos drawn anew.
         seed: Of the draws.
         cohort: Products that none of the photos shows.
+        likeness: Of vectors, which may be more than embeddings.
     """
-    asked = asked_of_halves(embedding, product, is_person, draws, seed, cohort)
+    asked = asked_of_halves(embedding, product, is_person, draws, seed, cohort, likeness)
     return _answers(asked, calibration)
 
 
@@ -114,11 +116,12 @@ def ask_strangers(
     draws: int = 20,
     seed: int = 0,
     cohort: Cohort | None = None,
+    likeness: Cosines = COSINES,
 ) -> Answers:
     """The catalog of all products, asked by their wearers and by as many who wear none of them.
 
     Args:
-        embedding, product, is_person, calibration, cohort: As in `ask`.
+        embedding, product, is_person, calibration, cohort, likeness: As in `ask`.
         strangers: Unit embeddings of photos of people, float32 (S, D), S at least 1.
         draws: Of min(own photos, S) photos of both kinds, so that the odds are even.
         seed: Of the draws.
@@ -130,7 +133,7 @@ def ask_strangers(
     queries = torch.cat([embedding[own], strangers])
     right = torch.cat([right, torch.full((len(strangers),), -1)])
     gallery = embedding[torch.from_numpy(~is_person)]
-    every = _question(queries, gallery, number, right, cohort)
+    every = _question(queries, gallery, number, right, cohort, likeness)
     count = min(len(own), len(strangers))
     places = [
         np.concatenate(
@@ -174,13 +177,15 @@ def asked_of_halves(
     draws: int,
     seed: int,
     cohort: Cohort | None,
+    likeness: Cosines = COSINES,
 ) -> Iterator[Asked]:
     """Per draw what is asked of a half of the products."""
     for queries, gallery in _halves(product, is_person, draws, seed):
         products, number = np.unique(product[gallery], return_inverse=True)
         place = np.searchsorted(products, product[queries]).clip(max=len(products) - 1)
         right = torch.from_numpy(np.where(products[place] == product[queries], place, -1))
-        yield _question(embedding[queries], embedding[gallery], number, right, cohort)
+        asked = embedding[queries], embedding[gallery]
+        yield _question(*asked, number, right, cohort, likeness)
 
 
 def _question(
@@ -189,14 +194,17 @@ def _question(
     number: np.ndarray,
     right: Tensor,
     cohort: Cohort | None,
+    likeness: Cosines,
 ) -> Asked:
     """Queries, float32 (Q, D), and a gallery, (M, D), whose photos are of products 0 to N − 1."""
     products, places = int(number.max()) + 1, torch.from_numpy(number)
-    scores = product_scores(queries @ gallery.T, places, products)
+    scores = product_scores(likeness.of_gallery(queries, gallery, places), places, products)
     if cohort is None:
         return Asked(scores, right, None)
-    holds = product_scores(cohort.same(gallery).T.float(), places, products) > 0
-    return Asked(scores, right, cohort.cosines(queries, holds.T[scores.argmax(dim=1)]))
+    same = cohort.same(likeness.embeddings(gallery))
+    holds = product_scores(same.T.float(), places, products) > 0
+    found = holds.T[scores.argmax(dim=1)]
+    return Asked(scores, right, cohort.cosines(likeness.embeddings(queries), found))
 
 
 def _halves(

@@ -27,8 +27,9 @@ class Match:
         probability: That the photo shows this very product rather than another of the catalog
             or none of it, in (0, 1).
         attributes: What the catalog knows of it.
-        score: The cosine moved to [0, 1]: 1 for the best of all products that were ranked, shown
-            or not, and 0 for the worst (min-max normalisation, as in system 3).
+        score: The cosine, or the likeness where products were compared, moved to [0, 1]: 1 for the
+            best of all products that were ranked, shown or not, and 0 for the worst (min-max
+            normalisation, as in system 3).
     """
 
     product_id: str
@@ -47,7 +48,8 @@ class Ranking:
         query: What the photo is called.
         matches: The best products, best first; ties in order of the product ids. After a
             re-ranking neither cosines nor probabilities fall in that order, for both are still
-            of the photo itself: the calibration was fitted on cosines, not on new orders.
+            of the photo itself: the calibration was fitted on cosines, not on new orders. Where
+            products were compared, cosines do not, but probabilities do.
         probability: That the photo's product is in the catalog (or its filtered part) at all.
         in_catalog: Whether that reaches the checkpoint's threshold.
         together: Further photos of the same garment that were asked together with the query.

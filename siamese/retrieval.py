@@ -89,6 +89,34 @@ class Distractors:
         return smallest - 1 - number
 
 
+class Cosines:
+    """How alike photos are: by the cosines of their embeddings, which their vectors are.
+
+    `siamese.comparison_report` has another way, for which a vector is more than an embedding.
+    """
+
+    def embeddings(self, vectors: Tensor) -> Tensor:
+        """Unit embeddings, float32 (any, D), of vectors."""
+        return vectors
+
+    def of_pairs(self, people: Tensor, things: Tensor) -> Tensor:
+        """Of photos side by side, vectors (P, any) each: float32 (P,)."""
+        return (people * things).sum(dim=1)
+
+    def of_gallery(self, queries: Tensor, gallery: Tensor, product: Tensor) -> Tensor:
+        """Of each query with each photo of a gallery: float32 (Q, M).
+
+        Args:
+            queries: Vectors, (Q, any).
+            gallery: Likewise, (M, any).
+            product: int64 (M,), whose photos these are, any numbers.
+        """
+        return queries @ gallery.T
+
+
+COSINES = Cosines()
+
+
 def wilson_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
     """95 % confidence interval of a share of `count` trials (Wilson 1927); (0, 1) for none."""
     if count == 0:
@@ -161,6 +189,7 @@ def measure(
     gallery_product: Tensor,
     top: Sequence[int] = TOP,
     chunk: int = 1024,
+    likeness: Cosines = COSINES,
 ) -> RetrievalReport:
     """Rank the gallery for every query.
 
@@ -171,6 +200,7 @@ def measure(
         gallery_product: int64 (M,), any numbers; several photos of one product count by the best.
         top: The k of top-k.
         chunk: Queries ranked at a time, to bound memory.
+        likeness: Of vectors, which may be more than embeddings.
 
     Raises:
         UserError: No query or no gallery photo, or embeddings that are not numbers.
@@ -185,7 +215,7 @@ def measure(
     gallery = gallery[order]
     ranks, precisions = [], []
     for start in range(0, len(query), chunk):
-        cosine = query[start : start + chunk] @ gallery.T
+        cosine = likeness.of_gallery(query[start : start + chunk], gallery, number)
         asked = query_product[start : start + chunk]
         place = torch.searchsorted(products, asked).clamp(max=len(products) - 1)
         right = torch.where(products[place] == asked, place, -1)
@@ -212,11 +242,12 @@ def measure_drawn(
     draws: int = 10,
     seed: int = 0,
     distractors: Distractors | None = None,
+    likeness: Cosines = COSINES,
 ) -> RetrievalReport:
     """The LookBook report's experiment 2: G products, one person photo each, rank all G for each.
 
     Args:
-        query, query_product, gallery, gallery_product: As in `measure`.
+        query, query_product, gallery, gallery_product, likeness: As in `measure`.
         catalog_size: G; at most the products that have photos of both kinds.
         draws: Random choices of products and photos whose figures are averaged.
         seed: Of the draws.
@@ -240,6 +271,7 @@ def measure_drawn(
                 query_product[photos],
                 torch.cat([distractors.embedding, gallery[in_gallery]]),
                 torch.cat([others, gallery_product[in_gallery]]),
+                likeness=likeness,
             )
         )
 

@@ -29,6 +29,7 @@ File = tuple[str, int]  # path, and when it was changed
 class SecondOpinion:
     """Compares queries with product photos, and keeps what it saw in those.
 
+    Product photos are seen as a whole, for a catalog does not say which part of them it embedded.
     Threads may share one.
 
     Args:
@@ -106,7 +107,7 @@ def decoded_positions(
         pixels = np.stack([each for each in decoded if not isinstance(each, PhotoError)])
         positions = comparison.positions(pixels, [roles[place] for place in usable])
         for place, each in zip(usable, positions.split(1), strict=True):
-            found[place] = each
+            found[place] = each.clone()  # or one that is kept keeps the whole batch
     return found
 
 

@@ -23,6 +23,7 @@ from datasets.manifest import read_manifest, write_manifest
 from datasets.module import ProductPhotos
 from datasets.readers import reader_of
 from siamese.checkpoint import load_checkpoint
+from siamese.cohort import Cohort
 from siamese.comparison import COMPARED
 from siamese.comparison_commands import fit_comparison, positions_of
 from siamese.comparison_file import load_comparison, save_comparison
@@ -134,6 +135,79 @@ def test_photos_that_are_gone_leave_the_ranking_as_it_is_and_that_is_said(
     assert {**gone.json[0], "uncompared": 0} == plain
 
 
+def test_the_product_found_first_is_not_compared_with_itself_in_the_cohort(
+    shop: Path, run: Run, compared: Path, tmp_path: Path
+) -> None:
+    """The catalog's own products are the cohort; the first by cosine is not the first found."""
+    photo = draw_photo(tmp_path / "asked.png", hue=47, stripes=2)
+    checkpoint = load_checkpoint(compared)
+    assert checkpoint.comparison is not None
+    plain = Finder(checkpoint, tmp_path / "catalog")
+    snapshot = plain.catalog.snapshot()
+    order = expected_order(plain, photo)
+    (query,) = checkpoint.embed([str(photo)], people=True)
+    cosines = torch.from_numpy(snapshot.embeddings) @ query
+    assert snapshot.product_ids[int(cosines.argmax())] != order[0][0]
+    checkpoint.own_cohort = Cohort(torch.from_numpy(snapshot.embeddings))
+    weighed = replace(FITTED, cohort_weight=0.7)
+    checkpoint.comparison = checkpoint.comparison.fitted(0.5, 0.2, weighed)
+    (found,) = Finder(checkpoint, tmp_path / "catalog").rank([photo])
+    likeness = torch.tensor([[score for _, score in order]])
+    first = snapshot.product_ids.index(order[0][0])
+    others = cosines.masked_fill(torch.arange(8) == first, -torch.inf)
+    present = 1 - float(weighed.among(likeness, others[None])[0, -1])
+    assert found.probability == pytest.approx(present, abs=1e-3)
+
+
+def test_an_open_file_is_read_once_for_both_looks(
+    compared: Path, run: Run, tmp_path: Path, shop: Path
+) -> None:
+    photo = draw_photo(tmp_path / "asked.png", hue=47, stripes=2)
+    finder = Finder(load_checkpoint(compared), tmp_path / "catalog")
+    (by_path,) = finder.rank([photo])
+    with photo.open("rb") as opened:
+        (by_file,) = finder.rank([opened])
+    assert by_file.matches == by_path.matches
+    assert by_file.compared == 8
+
+
+def test_twins_come_in_order_of_their_ids_whatever_was_looked_at_before(
+    compared: Path, tmp_path: Path, run: Run
+) -> None:
+    for name in ("b", "a", "c"):
+        draw_photo(tmp_path / "twins" / f"{name}.png", hue=60, stripes=2)
+    photo = draw_photo(tmp_path / "asked.png", hue=64, stripes=2)
+    words = ["--photos", tmp_path / "twins", "--catalog", tmp_path / "t", "--checkpoint", compared]
+    assert run("index", *words).code == 0
+    finder = Finder(load_checkpoint(compared), tmp_path / "t")
+    assert finder.second_opinion is not None
+    (sight,) = finder.sights([photo]) or [None]
+    assert sight is not None
+    finder.second_opinion.logits(sight, [str(tmp_path / "twins" / "c.png")])
+    (found,) = finder.rank([photo])
+    assert [match.product_id for match in found.matches] == ["a", "b", "c"]
+
+
+def test_a_reranking_takes_the_place_of_a_comparison(
+    compared: Path, run: Run, tmp_path: Path
+) -> None:
+    photo = draw_photo(tmp_path / "asked.png", hue=47, stripes=2)
+    words = ["search", photo, "--rerank", "expansion", "--json"]
+    assert run(*words, "--checkpoint", compared).json == run(*words).json
+
+
+def test_a_split_without_people_is_one_line(
+    compared: Path, manifest: Path, run: Run, tmp_path: Path
+) -> None:
+    rows = [row for row in manifest.read_text().splitlines() if ",person," not in row]
+    (tmp_path / "one.csv").write_text("\n".join(rows))
+    told = run("evaluate", tmp_path / "one.csv", "--checkpoint", compared)
+    plain = run("evaluate", tmp_path / "one.csv")
+    assert (told.code, told.err) == (plain.code, plain.err)
+    assert told.code == 1
+    assert told.err.count("\n") == 1
+
+
 def test_a_person_with_likes_is_answered_by_embeddings_alone(
     compared: Path, run: Run, tmp_path: Path, shop: Path
 ) -> None:
@@ -145,6 +219,8 @@ def test_a_person_with_likes_is_answered_by_embeddings_alone(
     other = PersonalFinder(Finder(plain, tmp_path / "catalog"), Taste(likes=("001",)))
     assert found == other.rank([photo])[0]
     assert found.compared == 0
+    without = PersonalFinder(Finder(checkpoint, tmp_path / "catalog"), Taste(never={}))
+    assert without.rank([photo]) == Finder(checkpoint, tmp_path / "catalog").rank([photo])
 
 
 @pytest.fixture
@@ -161,7 +237,12 @@ def manifest(shop: Path, tmp_path: Path) -> Path:
 
 
 def test_calibrate_fits_it_and_evaluate_reports_on_it(
-    shop: Path, run: Run, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shop: Path,
+    run: Run,
+    manifest: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     save_comparison(tiny_comparison(tmp_path), tmp_path / "comparison.safetensors")
     model, out = shop / "model.safetensors", tmp_path / "out.safetensors"
@@ -194,6 +275,8 @@ def test_calibrate_fits_it_and_evaluate_reports_on_it(
     cosines = embeddings[torch.from_numpy(people)] @ embeddings[torch.from_numpy(~people)].T
     assert float(moved.mean()) == pytest.approx(float(cosines.mean()), abs=1e-3)
     assert float(moved.std()) == pytest.approx(float(cosines.std()), rel=1e-2)
+    monkeypatch.setattr("siamese.finder.COMPARED", 3)  # of eight, so that it matters which
+    monkeypatch.setattr("siamese.comparison_report.COMPARED", 3)
     told = run("evaluate", manifest, "--checkpoint", out, "--json").json
     test = frame[frame["split"] == "test"]
     index = tmp_path / "of_test.csv"
@@ -202,11 +285,12 @@ def test_calibrate_fits_it_and_evaluate_reports_on_it(
     asked = test[test["role"] == "person"]
     words = [*asked["path"], "--catalog", tmp_path / "c", "--checkpoint", out, "--json"]
     rankings = run("search", *words).json
-    first = [ranking["matches"][0]["product_id"] for ranking in rankings]
-    share = np.mean(
-        [name == str(own) for name, own in zip(first, asked["product_id"], strict=True)]
-    )
-    assert told["retrieval"]["all"]["top_1"] == pytest.approx(share)
+    for k in (1, 5):
+        hits = [
+            str(own) in [match["product_id"] for match in ranking["matches"][:k]]
+            for ranking, own in zip(rankings, asked["product_id"], strict=True)
+        ]
+        assert told["retrieval"]["all"][f"top_{k}"] == pytest.approx(np.mean(hits))
     plain = run("evaluate", manifest, "--checkpoint", model, "--json").json
     assert told["retrieval"]["all"] != plain["retrieval"]["all"]
     words = ["--distractors", shop / "photos", "--strangers", shop / "photos"]
@@ -221,7 +305,11 @@ def test_calibrate_fits_it_and_evaluate_reports_on_it(
     assert infer.main([*map(str, words)]) == 0
     kept = load_checkpoint(tmp_path / "third.safetensors").comparison
     assert kept is not None
-    assert kept.card == made.comparison.card
+    assert kept.scale == pytest.approx(made.comparison.scale)
+    assert infer.main([*map(str, [*words, "--second-look"])]) == 0
+    looking = load_checkpoint(tmp_path / "third.safetensors").comparison
+    assert looking is not None
+    assert looking.scale != made.comparison.scale
     assert infer.main([*map(str, [*words, "--comparison", "none"])]) == 0
     assert load_checkpoint(tmp_path / "third.safetensors").comparison is None
 

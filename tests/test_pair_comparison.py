@@ -19,17 +19,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from datasets.comparison_training import comparison_of
-from siamese import comparison_head, comparison_table
+from siamese import comparison_head, comparison_report
 from siamese.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from siamese.cohort import Cohort
 from siamese.comparison import maps_of
 from siamese.comparison_file import ComparisonError, load_comparison, save_comparison
 from siamese.comparison_head import ComparisonHead, HeadConfig
-from siamese.comparison_table import logits_of, moved_onto, table_of
+from siamese.comparison_report import ComparedLikeness, moved_onto
 from siamese.errors import UserError
 from siamese.extractors import extractor
 from siamese.pair_score import Calibration
 from siamese.photos import PhotoError
+from siamese.retrieval import product_scores
 from siamese.roles import Role
 from siamese.second_opinion import KEPT, SecondOpinion
 
@@ -198,31 +198,65 @@ def test_it_goes_where_the_cosines_that_it_was_fitted_to_change(tmp_path: Path) 
     assert checkpoint.with_encoder(checkpoint.encoder).comparison is None
 
 
-class Halves:
+class Distance:
     """Instead of a comparison: of positions (any, 1, 1) that are numbers, minus their distance."""
 
+    def __init__(self) -> None:
+        self.asked: list[tuple[float, float]] = []
+
     def logits(self, people: Tensor, products: Tensor) -> Tensor:
-        return -(people[:, None, 0, 0] - products[None, :, 0, 0]).abs()
+        ones, others = people[:, 0, 0], products[:, 0, 0]
+        self.asked += [(float(one), float(other)) for one in ones for other in others]
+        return -(ones[:, None] - others[None]).abs()
+
+    def likeness(self, cosines: Tensor, logits: Tensor) -> Tensor:
+        return (cosines + logits) / 2
+
+    def of_others(self, cosines: Tensor, logits: Tensor) -> Tensor:
+        return (cosines + logits.min()) / 2
 
 
-@pytest.mark.parametrize("own", [0, 3, 12])
-def test_the_most_alike_are_compared_and_the_rest_count_as_the_worst_of_them(
-    monkeypatch: pytest.MonkeyPatch, own: int
+@pytest.mark.parametrize("photos", [[1] * 12, [3, 1, 2, 4, 1, 1], [12]])
+def test_reports_see_what_a_search_of_each_gallery_would(
+    monkeypatch: pytest.MonkeyPatch, photos: list[int]
 ) -> None:
-    monkeypatch.setattr(comparison_table, "MOST", 4)
-    monkeypatch.setattr(comparison_table, "ALL", 6)
-    random = np.random.default_rng(0)
-    cosines = torch.from_numpy(random.normal(size=(11, 12))).float()
-    queries, gallery = (torch.from_numpy(random.normal(size=(n, 1, 1))).float() for n in (11, 12))
-    comparison: Any = Halves()
-    found = logits_of(comparison, cosines, queries, gallery, own)
-    every = comparison.logits(queries, gallery)
-    for row in range(11):
-        best = set(np.argsort(-cosines[row].numpy())[:4]) | set(range(min(own, 6)))
-        least = min(float(every[row, place]) for place in best)
-        for place in range(12):
-            expected = float(every[row, place]) if place in best else least
-            assert float(found[row, place]) == expected
+    monkeypatch.setattr(comparison_report, "COMPARED", 4)
+    random = torch.Generator().manual_seed(0)
+    vectors = functional.normalize(torch.randn(19, 5, generator=random), dim=1)
+    positions = torch.randn(19, 1, 1, generator=random)
+    owner = torch.repeat_interleave(torch.arange(len(photos)), torch.tensor(photos))
+    comparison: Any = Distance()
+    likeness = ComparedLikeness(comparison, positions)
+    numbered = likeness.vectors(vectors)
+    torch.testing.assert_close(likeness.embeddings(numbered), vectors)
+    gallery = torch.arange(7, 19)
+    found = product_scores(
+        likeness.of_gallery(numbered[:7], numbered[gallery], owner), owner, len(photos)
+    )
+    for query in range(7):
+        cosines = vectors[gallery] @ vectors[query]
+        best: dict[int, tuple[float, int]] = {}
+        for place, product in enumerate(owner.tolist()):
+            best[product] = max(best.get(product, (-2.0, 0)), (float(cosines[place]), place))
+        order = sorted(best, key=lambda product: -best[product][0])
+        logits = {
+            product: -abs(float(positions[query]) - float(positions[7 + best[product][1]]))
+            for product in order[:4]
+        }
+        least = min(logits.values())
+        expected = [
+            (best[product][0] + logits.get(product, least)) / 2 for product in range(len(photos))
+        ]
+        assert found[query].tolist() == pytest.approx(expected, abs=1e-5)
+    before = len(comparison.asked)
+    assert len(set(comparison.asked)) == before
+    likeness.of_gallery(numbered[:7], numbered[gallery], owner)
+    assert len(comparison.asked) == before, "a pair is compared once"
+    pairs = likeness.of_pairs(numbered[:3], numbered[[9, 7, 18]])
+    for row, (query, photo) in enumerate(((0, 9), (1, 7), (2, 18))):
+        cosine = float(vectors[query] @ vectors[photo])
+        distance = abs(float(positions[query]) - float(positions[photo]))
+        assert float(pairs[row]) == pytest.approx((cosine - distance) / 2, abs=1e-5)
 
 
 @given(st.integers(2, 40), st.integers(0, 1000))
@@ -236,31 +270,6 @@ def test_logits_move_to_where_cosines_are(count: int, seed: int) -> None:
     assert float(moved.mean()) == pytest.approx(float(cosines.mean()), abs=1e-6)
     assert float(moved.std()) == pytest.approx(float(cosines.std()), rel=1e-6)
     assert moved_onto(cosines, torch.ones(count)) == (0.0, pytest.approx(float(cosines.mean())))
-
-
-@pytest.mark.parametrize("members", [0, 2])
-@pytest.mark.parametrize("asked", [3, 7])
-def test_a_table_of_numbers_is_a_table_of_inner_products(members: int, asked: int) -> None:
-    random = torch.Generator().manual_seed(0)
-    queries, gallery, others = (
-        functional.normalize(torch.randn(n, 4, generator=random), dim=1) for n in (asked, 5, 2)
-    )
-    others = torch.cat([others, gallery[1:2]])  # a product of the cohort that the gallery has, too
-    cohort = Cohort(others, np.array(["a", "b", "c"])) if members else None
-    likeness = torch.randn(asked, 5, generator=random)
-    table = table_of(likeness, queries, gallery, cohort)
-    torch.testing.assert_close(table.queries @ table.gallery.T, likeness)
-    if cohort is None:
-        assert table.cohort is None
-        return
-    assert table.cohort is not None
-    assert table.cohort.same(table.gallery).tolist() == cohort.same(gallery).tolist()
-    assert cohort.same(gallery).any()
-    none = torch.zeros(3, dtype=torch.bool)
-    torch.testing.assert_close(
-        table.cohort.cosines(table.queries, none), cohort.cosines(queries, none)
-    )
-    assert table.cohort.product_ids.tolist() == ["a", "b", "c"]
 
 
 def test_likeness_is_the_mean_of_cosine_and_moved_logit(tmp_path: Path) -> None:
@@ -321,6 +330,8 @@ def test_few_product_photos_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert isinstance(sight, Tensor)
     every = opinion.logits(sight, paths)
     assert len(opinion._kept) == 2
+    for kept in opinion._kept.values():
+        assert kept.untyped_storage().nbytes() == kept.numel() * 4, "and not its whole batch"
     assert opinion.logits(sight, paths).tolist() == pytest.approx(every.tolist(), abs=1e-5)
 
 

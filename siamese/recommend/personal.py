@@ -16,6 +16,8 @@ from torch.nn import functional
 from siamese.catalog import CatalogError
 from siamese.exact_search import CANDIDATES
 from siamese.finder import Finder
+from siamese.photos import PhotoSource
+from siamese.preprocessing import Box
 from siamese.ranking import Match, Ranking
 from siamese.recommend.taste import Taste, embeddings_of, preferred
 from siamese.recommend.variety import vary
@@ -30,7 +32,8 @@ class PersonalFinder(Finder):
     """Ranks a catalog for one person.
 
     Cosines and probabilities are of the query after the likes have moved it; preferences and
-    variety change the order alone.
+    variety change the order alone. With any of these the best products are not compared with the
+    photo (`siamese.comparison`).
 
     Args:
         finder: Ranks for everybody, and is asked with the moved query.
@@ -51,6 +54,16 @@ class PersonalFinder(Finder):
     def moves_queries(self) -> bool:
         return bool(self.taste.likes or self.taste.dislikes)
 
+    def sights(
+        self,
+        photos: Sequence[PhotoSource],
+        boxes: Sequence[Box | None] | None = None,
+        people: Sequence[bool] | None = None,
+    ) -> list[Tensor | None] | None:
+        if self.moves_queries or self.taste.prefer or self.variety:
+            return None
+        return self.finder.sights(photos, boxes, people)
+
     def rank_in(
         self,
         snapshot: Snapshot,
@@ -60,7 +73,7 @@ class PersonalFinder(Finder):
         names: Sequence[str] | None = None,
         sights: Sequence[Tensor | None] | None = None,
     ) -> list[Ranking]:
-        """As `Finder.rank_in`, for this person, by embeddings alone: what was liked moves them.
+        """As `Finder.rank_in`, for this person.
 
         Raises:
             CatalogError: The profile names what the catalog does not know, or leaves nothing.
@@ -76,7 +89,8 @@ class PersonalFinder(Finder):
             torch.from_numpy(embeddings_of(snapshot, self.taste.dislikes)),
         )
         if not self.taste.prefer and not self.variety:
-            return self.finder.rank_in(snapshot, moved, top, chosen, names)
+            seen = None if self.moves_queries else sights
+            return self.finder.rank_in(snapshot, moved, top, chosen, names, seen)
         considered = max(CANDIDATES, POOL * top)
         rankings = self.finder.rank_in(snapshot, moved, considered, chosen, names)
         return [reordered(r, snapshot, self.taste, top, self.variety) for r in rankings]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import secrets
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -76,13 +75,14 @@ class KeptUploads:
     def keep(self, content: bytes) -> None:
         """Write an upload that was encoded anew (see `uploads.as_stored`), if any are kept.
 
-        A disk that cannot be written is told once in the log: searches do not need it.
+        The same photo asked again is kept once. A disk that cannot be written is told once in the
+        log: searches do not need it.
         """
         if not self.wanted:
             return
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # nobody else's business
-            with replacing(self._folder / f"{secrets.token_hex(16)}.jpg") as temporary:
+            with replacing(self._folder / _name_of(content)) as temporary:
                 temporary.write_bytes(content)
             self._told = False
         except OSError as error:
@@ -103,3 +103,8 @@ class KeptUploads:
                     path.unlink(missing_ok=True)
             except FileNotFoundError:  # another worker was faster
                 continue
+
+
+def _name_of(content: bytes) -> str:
+    """A file's name that says nothing but whether two are the same."""
+    return f"{hashlib.sha256(content).hexdigest()[:32]}.jpg"

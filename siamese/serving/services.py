@@ -13,7 +13,9 @@ import torch
 from fastapi import Depends, Request
 from PIL import Image
 
+from siamese.comparison import COMPARED
 from siamese.garment_choice import FindsGarments, load_finder_of_garments
+from siamese.roles import Role
 from siamese.runtime import available_cores
 from siamese.serving.batching import Batcher
 from siamese.serving.feedback import FeedbackLog
@@ -108,6 +110,13 @@ class Services:
         size = checkpoint.preprocessing.height, checkpoint.preprocessing.width
         for batch in (1, self.settings.batch):
             checkpoint.embed_pixels(np.zeros((batch, *size, 3), np.uint8))
+        comparison = checkpoint.comparison
+        if comparison is not None:
+            size = comparison.preprocessing.height, comparison.preprocessing.width
+            for batch in (1, COMPARED):
+                pixels = np.zeros((batch, *size, 3), np.uint8)
+                seen = comparison.positions(pixels, [Role.PRODUCT] * batch)
+            comparison.logits(seen[:1], seen)
         if self.isolation is not None:
             self.isolation.find(Image.new("RGB", (300, 400)))
 

@@ -111,17 +111,21 @@ class Shop:
             if newest != before:
                 checkpoint = load_checkpoint(self._settings.checkpoint, self._settings.device)
             if newest != before or now.catalog.stamp() != now.stamp[1]:
-                self.goods = self._opened(checkpoint, newest)
+                self.goods = self._opened(checkpoint, newest, now)
                 self._changed(self.goods)
                 _tell(self.goods)
             self.trouble = None
             return self.goods
 
-    def _opened(self, checkpoint: Checkpoint, checkpoint_stamp: Stamp) -> Goods:
-        """Goods of the newest version."""
+    def _opened(
+        self, checkpoint: Checkpoint, checkpoint_stamp: Stamp, before: Goods | None = None
+    ) -> Goods:
+        """Goods of the newest version, which follow others or are the first."""
         catalog = Catalog.open(self._settings.catalog)
         now = catalog.stamp()
         finder = Finder(checkpoint, catalog, codes=self._settings.codes)
+        if before is not None and before.checkpoint is checkpoint:
+            finder.second_opinion = before.finder.second_opinion  # and what it has seen already
         snapshot = catalog.snapshot()
         return Goods(finder, snapshot, Columns(snapshot), (checkpoint_stamp, now))
 

@@ -126,7 +126,7 @@ function refresh() {
   load(async (signal) => {
     const parts = new URLSearchParams({ top: String(state.top), filters: JSON.stringify(state.filters) });
     // Where the best products are compared with the photo, its embedding alone says less.
-    if (state.query && photo && about.compares) {
+    if (state.query && photo && about.compares && !hasTaste(state)) {
       showAnswer(await askByPhoto(photo.blob, photo.box, "none", state, signal));
       return;
     }

@@ -1,0 +1,91 @@
+"""Reports on encoders that compare the best products: what a search of each gallery would say.
+
+Shapes: F photos of any kind, Q queries, M gallery photos, P pairs, D embedding size, N positions, S
+numbers of each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.comparison import COMPARED, Comparison
+from siamese.retrieval import Cosines
+
+
+class ComparedLikeness(Cosines):
+    """Of the best products of a gallery, by their best photos' cosines, the likeness of both; all
+    others count as in a search.
+
+    A photo's vector is its embedding and, behind it, its number among all photos.
+
+    Args:
+        comparison: Compares, each pair once.
+        positions: What all photos show, float32 (F, N, S), see `Comparison.positions`.
+    """
+
+    def __init__(self, comparison: Comparison, positions: Tensor) -> None:
+        self.comparison = comparison
+        self.positions = positions
+        self._known: dict[int, dict[int, float]] = {}  # query → photo → logit
+
+    @staticmethod
+    def vectors(embeddings: Tensor, first: int = 0) -> Tensor:
+        """Of photos whose numbers begin with `first`: float32 (any, D + 1)."""
+        numbers = torch.arange(first, first + len(embeddings), dtype=torch.float32)
+        return torch.cat([embeddings, numbers[:, None]], dim=1)
+
+    def embeddings(self, vectors: Tensor) -> Tensor:
+        return vectors[:, :-1]
+
+    def of_pairs(self, people: Tensor, things: Tensor) -> Tensor:
+        cosines = super().of_pairs(self.embeddings(people), self.embeddings(things))
+        numbers = zip(_numbers(people), _numbers(things), strict=True)
+        logits = [float(self._logits(query, [photo])) for query, photo in numbers]
+        return self.comparison.likeness(cosines, torch.tensor(logits))
+
+    def of_gallery(self, queries: Tensor, gallery: Tensor, product: Tensor) -> Tensor:
+        cosines = self.embeddings(queries) @ self.embeddings(gallery).T
+        asked, shown, owner = _numbers(queries), _numbers(gallery), product.numpy()
+        rows = []
+        for query, row in zip(asked, cosines, strict=True):
+            best = torch.from_numpy(_best_photos(row.numpy(), owner)[:COMPARED])
+            logits = self._logits(query, [shown[place] for place in best])
+            alike = self.comparison.of_others(row, logits)
+            alike[best] = self.comparison.likeness(row[best], logits)
+            rows.append(alike)
+        return torch.stack(rows)
+
+    def _logits(self, query: int, photos: list[int]) -> Tensor:
+        """Of one photo with others, float32 (len(photos),)."""
+        known = self._known.setdefault(query, {})
+        new = [photo for photo in photos if photo not in known]
+        if new:
+            sight = self.positions[query : query + 1]
+            (found,) = self.comparison.logits(sight, self.positions[new]).tolist()
+            known |= dict(zip(new, found, strict=True))
+        return torch.tensor([known[photo] for photo in photos])
+
+
+def _numbers(vectors: Tensor) -> list[int]:
+    """Which photos these are."""
+    return [int(number) for number in vectors[:, -1]]
+
+
+def _best_photos(cosines: np.ndarray, product: np.ndarray) -> np.ndarray:
+    """Places of each product's most alike photo, the most alike product first, int64."""
+    order = np.argsort(-cosines, kind="stable")
+    _, first = np.unique(product[order], return_index=True)
+    return order[np.sort(first)]
+
+
+def moved_onto(cosines: Tensor, logits: Tensor) -> tuple[float, float]:
+    """Scale and offset that give logits the mean and the deviation that cosines have.
+
+    Args:
+        cosines, logits: Of the same pairs, float (any,), at least two.
+    """
+    spread = float(logits.std())
+    scale = float(cosines.std()) / spread if spread > 0 else 0.0
+    return scale, float(cosines.mean()) - scale * float(logits.mean())
