@@ -24,13 +24,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning import LightningModule, Trainer, seed_everything
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from pytorch_lightning import seed_everything
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from datasets.cache import CachedPhotos
+from datasets.head_training import HeadModule, fit_head
 from datasets.joint_batches import Batch, ProductBatches, Seen
 from datasets.module import ProductPhotos
 from datasets.views import CHUNK, views_of
@@ -45,15 +44,13 @@ from siamese.errors import UserError
 from siamese.evaluation import codes
 from siamese.extractors import extractor
 from siamese.files import check_writable
-from siamese.pair_score import info_nce_loss
 from siamese.runtime import keep_freed_memory, training_precision
 
 GROUPS, ALIKE = 8, 4  # of a batch, and products of each that look alike
-RATE, DECAY = 1e-3, 0.05
 LARGEST = 65504.0  # of float16
 
 
-class ComparisonModule(LightningModule):
+class ComparisonModule(HeadModule):
     """InfoNCE both ways: the right product among the batch's, and the right person.
 
     Args:
@@ -62,27 +59,12 @@ class ComparisonModule(LightningModule):
     """
 
     def __init__(self, head: ComparisonHead, steps: int) -> None:
-        super().__init__()
-        self.head, self.steps = head, steps
+        super().__init__(steps)
+        self.head = head
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         people, things = (self.head.seen(side) for side in (batch.person, batch.thing))
-        logits = self.head(people, things)
-        same = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-        loss = (info_nce_loss(logits, same) + info_nce_loss(logits.T, same)) / 2
-        self.log("loss", loss, prog_bar=True)
-        return loss
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimiser = torch.optim.AdamW(self.parameters(), RATE, weight_decay=DECAY)
-        rise = 0.1 if self.steps != 10 else 0.2  # a rise of one step would divide by zero
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, RATE, total_steps=self.steps, pct_start=rise
-        )
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return self.loss_of(self.head(people, things))
 
 
 def comparison_of(networks: Checkpoint) -> Comparison:
@@ -175,18 +157,7 @@ def train(head: ComparisonHead, seen: Seen, steps: int, seed: int, dropout: floa
     """
     head.dropout.p = dropout
     batches = ProductBatches(seen, steps, seed, groups=(GROUPS, ALIKE))
-    trainer = Trainer(
-        max_epochs=1,  # the data set is the whole training
-        accelerator="cpu",
-        precision=training_precision("cpu"),
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
-    )
-    module = ComparisonModule(head, steps).train()
-    trainer.fit(module, DataLoader(batches, batch_size=None))
+    fit_head(ComparisonModule(head, steps), batches)
     head.eval()
 
 

@@ -23,12 +23,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning import LightningModule, Trainer, seed_everything
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from pytorch_lightning import seed_everything
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from datasets.cache import CachedPhotos
+from datasets.head_training import HeadModule, fit_head
 from datasets.joint_batches import Batch, ProductBatches, Seen
 from datasets.module import ProductPhotos
 from datasets.views import views_of
@@ -41,16 +40,14 @@ from siamese.evaluation import codes
 from siamese.extractors import extractor
 from siamese.files import check_writable
 from siamese.joint_head import JointHead, Standardisation
-from siamese.pair_score import info_nce_loss
 from siamese.parts import parts_of
-from siamese.runtime import keep_freed_memory, training_precision
+from siamese.runtime import keep_freed_memory
 from siamese.second_look import focus_of
 
 STARTING_SCALES = (15.0, 10.0)  # of the cosine beside, and of the joint one
-RATE, DECAY = 1e-3, 0.05
 
 
-class JointModule(LightningModule):
+class JointModule(HeadModule):
     """InfoNCE both ways of both cosines' weighed sum: the head learns what is missing.
 
     Args:
@@ -60,29 +57,15 @@ class JointModule(LightningModule):
     """
 
     def __init__(self, head: JointHead, steps: int, alone: bool = False) -> None:
-        super().__init__()
-        self.head, self.steps, self.alone = head, steps, alone
+        super().__init__(steps)
+        self.head, self.alone = head, alone
         self.scales = nn.Parameter(torch.tensor(STARTING_SCALES).log())
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         beside, joint = self.scales.exp()
         cosines = self.head(batch.person) @ self.head(batch.thing).T
         logits = joint * cosines + (0 if self.alone else beside * batch.beside)
-        same = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-        loss = (info_nce_loss(logits, same) + info_nce_loss(logits.T, same)) / 2
-        self.log("loss", loss, prog_bar=True)
-        return loss
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimiser = torch.optim.AdamW(self.parameters(), RATE, weight_decay=DECAY)
-        rise = 0.1 if self.steps != 10 else 0.2  # a rise of one step would divide by zero
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, RATE, total_steps=self.steps, pct_start=rise
-        )
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return self.loss_of(logits)
 
 
 @torch.inference_mode()
@@ -163,18 +146,7 @@ def train(
     if isinstance(several.joint.norm, Standardisation):
         several.joint.norm.fit(torch.from_numpy(seen.features[0]).float())
     batches = ProductBatches(seen, steps, seed, alike=not alone)
-    trainer = Trainer(
-        max_epochs=1,  # the data set is the whole training
-        accelerator="cpu",
-        precision=training_precision("cpu"),
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
-    )
-    module = JointModule(several.joint, steps, alone).train()
-    trainer.fit(module, DataLoader(batches, batch_size=None))
+    fit_head(JointModule(several.joint, steps, alone), batches)
 
 
 def main(words: Sequence[str]) -> int:
