@@ -100,8 +100,8 @@ class Finder:
             str(photo) if isinstance(photo, str | Path) else f"photo {number}"
             for number, photo in enumerate(photos, start=1)
         ]
-        # A file can be read once, and is looked at twice where the best products are compared.
-        photos = [p if isinstance(p, str | Path | bytes) else p.read() for p in photos]
+        if self.second_opinion is not None:  # which looks again; an open file can be read once
+            photos = [p if isinstance(p, str | Path | bytes) else p.read() for p in photos]
         embeddings = self.checkpoint.embed(photos, boxes, people=True)
         return self.rank_embeddings(embeddings, top, where, names, self.sights(photos, boxes))
 
