@@ -11,7 +11,6 @@ Shapes: R photos, V views of each, P products in a batch, N positions, C channel
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -29,9 +28,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from datasets.cache import CachedPhotos
-from datasets.head_training import HeadModule, fit_head
+from datasets.head_training import (
+    HeadModule,
+    fit_head,
+    head_parser,
+    parse_head,
+    studied_photos,
+)
 from datasets.joint_batches import Batch, ProductBatches, Seen
-from datasets.module import ProductPhotos
 from datasets.views import CHUNK, views_of
 from siamese.checkpoint import Checkpoint
 from siamese.cli import quieten
@@ -163,34 +167,14 @@ def train(head: ComparisonHead, seen: Seen, steps: int, seed: int, dropout: floa
 
 def main(words: Sequence[str]) -> int:
     """Command line: look at the training photos, train, save."""
-    parser = argparse.ArgumentParser(
-        prog="datasets.comparison_training",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("manifest", help="whose training split is studied")
+    parser = head_parser("datasets.comparison_training", __doc__, 4, 0.2, 600, 0.5)
     parser.add_argument(
         "--encoder",
         required=True,
         help="networks side by side, as of infer.py, of weight 0 where they show their levels "
         "alone; those that were not trained on the manifest say more",
     )
-    parser.add_argument("--out", required=True, help="file to write")
-    parser.add_argument("--views", type=int, default=4, help="of each photo")
-    parser.add_argument("--light", type=float, default=0.2, help="see data.view_light of train.py")
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument(
-        "--dropout", type=float, default=0.5, help="share of channels that a photo goes without"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, default=Path("data/cache"))
-    choice = parser.parse_args(words)
-    if min(choice.views, choice.steps) < 1:
-        parser.error("--views and --steps must be at least 1")
-    if not 0 <= choice.seed < 2**32:
-        parser.error("--seed must be from 0 to 4294967295")
-    if not 0 <= choice.dropout < 1 or not 0 <= choice.light <= 1:
-        parser.error("--dropout must be at least 0 and below 1, --light from 0 to 1")
+    choice = parse_head(parser, words)
     quieten()
     keep_freed_memory()
     started = time.perf_counter()
@@ -198,9 +182,7 @@ def main(words: Sequence[str]) -> int:
         check_writable(choice.out)
         seed_everything(choice.seed, verbose=False)
         comparison = comparison_of(extractor(choice.encoder, studied=True))
-        photos = ProductPhotos("manifest", choice.manifest, cache=str(choice.cache))
-        photos.preprocessing = comparison.preprocessing
-        photos.prepare_data()
+        photos = studied_photos(choice, comparison.preprocessing)
         choice.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="comparison-", dir=choice.cache) as folder:
             file = Path(folder, "maps")

@@ -11,12 +11,10 @@ Shapes: R photos, V views of each, P products in a batch, C features of all netw
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -27,9 +25,14 @@ from pytorch_lightning import seed_everything
 from torch import Tensor, nn
 
 from datasets.cache import CachedPhotos
-from datasets.head_training import HeadModule, fit_head
+from datasets.head_training import (
+    HeadModule,
+    fit_head,
+    head_parser,
+    parse_head,
+    studied_photos,
+)
 from datasets.joint_batches import Batch, ProductBatches, Seen
-from datasets.module import ProductPhotos
 from datasets.views import views_of
 from siamese.checkpoint import Checkpoint
 from siamese.cli import quieten
@@ -151,25 +154,16 @@ def train(
 
 def main(words: Sequence[str]) -> int:
     """Command line: look at the training photos, train, save."""
-    parser = argparse.ArgumentParser(
-        prog="datasets.joint_training",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("manifest", help="whose training split is studied")
+    parser = head_parser("datasets.joint_training", __doc__, 2, 0.6, 1500, 0.0)
     parser.add_argument(
         "--encoder",
         required=True,
         help="encoders side by side, as of infer.py; those of weight 0 are there for it alone",
     )
-    parser.add_argument("--out", required=True, help="checkpoint to write")
     parser.add_argument("--size", type=int, default=256, help="numbers of the joint embedding")
     parser.add_argument(
         "--weight", type=float, default=2.0, help="of its cosine, where a single encoder's is 1"
     )
-    parser.add_argument("--views", type=int, default=2, help="of each photo")
-    parser.add_argument("--light", type=float, default=0.6, help="see data.view_light of train.py")
-    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument(
         "--levels",
         action="store_true",
@@ -181,25 +175,14 @@ def main(words: Sequence[str]) -> int:
         help="each feature by itself, as those of published networks need",
     )
     parser.add_argument(
-        "--dropout", type=float, default=0.0, help="share of features that a photo goes without"
-    )
-    parser.add_argument(
         "--alone",
         action="store_true",
         help="learn all that it can, in batches of any products, in place of what the encoders "
         "beside it miss, in batches of look-alikes: for one that counts more than they do",
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, default=Path("data/cache"))
-    choice = parser.parse_args(words)
-    if min(choice.size, choice.views, choice.steps) < 1 or not 0 < choice.weight < 1e6:
-        parser.error("--size, --views and --steps must be at least 1, --weight above 0")
-    if not 0 <= choice.seed < 2**32:
-        parser.error("--seed must be from 0 to 4294967295")
-    if not 0 <= choice.dropout < 1:
-        parser.error("--dropout must be at least 0 and below 1")
-    if not 0 <= choice.light <= 1:
-        parser.error("--light must be from 0 to 1")
+    choice = parse_head(parser, words)
+    if choice.size < 1 or not 0 < choice.weight < 1e6:
+        parser.error("--size must be at least 1, --weight above 0")
     quieten()
     keep_freed_memory()
     started = time.perf_counter()
@@ -209,9 +192,7 @@ def main(words: Sequence[str]) -> int:
         given = extractor(choice.encoder, studied=True)
         given = with_levels(given) if choice.levels else given
         checkpoint = with_joint_head(given, choice.size, choice.weight, choice.standardise)
-        photos = ProductPhotos("manifest", choice.manifest, cache=str(choice.cache))
-        photos.preprocessing = given.preprocessing
-        photos.prepare_data()
+        photos = studied_photos(choice, given.preprocessing)
         seen = look(given, *photos.part("train"), choice.views, choice.light, choice.seed)
         train(checkpoint.encoder, seen, choice.steps, choice.seed, choice.dropout, choice.alone)
         checkpoint.encoder.eval()

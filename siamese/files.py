@@ -5,15 +5,37 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from siamese.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Files that one command of the project makes.
+
+    Args:
+        name: What they hold, in a word.
+        form: As `write_tensors` notes it, with its version.
+        maker: The module that makes them.
+        remedy: What to do where there is no such file.
+        error: What is raised for one that cannot be used.
+    """
+
+    name: str
+    form: str
+    maker: str
+    remedy: str
+    error: type[UserError]
 
 
 @contextmanager
@@ -97,6 +119,42 @@ def read_tensors(path: str | Path, device: str = "cpu") -> tuple[dict[str, str],
             return file.metadata() or {}, tensors
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+def read_kind(
+    path: str | Path, kind: Kind, assemble: Callable[[dict[str, Any], dict[str, Tensor]], Made]
+) -> Made:
+    """What a file's card and tensors describe.
+
+    Args:
+        path: Of the file.
+        kind: Which it should be of.
+        assemble: Makes it; may raise any built-in error where they do not fit.
+
+    Raises:
+        UserError: Of the kind: missing, damaged, or not of this version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise kind.error(f"{path}: no such {kind.name}; {kind.remedy.format(path=path)}")
+    try:
+        metadata, tensors = read_tensors(path)
+    except OSError as error:
+        raise kind.error(
+            f"{path}: no {kind.name} or damaged ({error}); copy or train it again"
+        ) from error
+    if metadata.get("format") != kind.form:
+        raise kind.error(
+            f"{path}: is of format {metadata.get('format')!r}, this version reads {kind.form!r}; "
+            f"give a file of {kind.maker}"
+        )
+    try:
+        return assemble(json.loads(metadata["card"]), tensors)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise kind.error(
+            f"{path}: its weights do not fit its description ({reason}); copy or train it again"
+        ) from error
 
 
 def _umask() -> int:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from siamese.files import read_tensors, write_tensors
+from siamese.files import Kind, read_kind, write_tensors
 from siamese.isolation import Isolation, IsolationError
 from siamese.preprocessing import Preprocessing
 from siamese.segmentation import GROUPS, SegmentationConfig, SegmentationNetwork
 
-FORMAT = "siamese-isolation-1"
+KIND = Kind(
+    "isolation",
+    "siamese-isolation-1",
+    "datasets.isolation_training",
+    "train it with `python -m datasets.isolation_training --folder STREET_PHOTOS --out {path}`, or "
+    "mark the garment with --box x1,y1,x2,y2",
+    IsolationError,
+)
 BESIDE = "beside."  # names of the weights of further networks begin so
 
 
@@ -39,7 +45,7 @@ def save_isolation(isolation: Isolation, path: str | Path) -> None:
         )
         for name, weight in each.network.state_dict().items()
     }
-    write_tensors(path, weights, FORMAT, card)
+    write_tensors(path, weights, KIND.form, card)
 
 
 def load_isolation(path: str | Path) -> Isolation:
@@ -48,30 +54,7 @@ def load_isolation(path: str | Path) -> Isolation:
     Raises:
         IsolationError: Missing, damaged, or not of this version.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise IsolationError(
-            f"{path}: no such isolation; train it with `python -m datasets.isolation_training "
-            f"--folder STREET_PHOTOS --out {path}`, or mark the garment with --box x1,y1,x2,y2"
-        )
-    try:
-        metadata, weights = read_tensors(path)
-    except OSError as error:
-        raise IsolationError(
-            f"{path}: no isolation or damaged ({error}); copy or train it again"
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise IsolationError(
-            f"{path}: is of format {metadata.get('format')!r}, this version reads {FORMAT!r}; "
-            "give a file of datasets.isolation_training"
-        )
-    try:
-        return _assemble(json.loads(metadata["card"]), weights)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise IsolationError(
-            f"{path}: its weights do not fit its description ({reason}); copy or train it again"
-        ) from error
+    return read_kind(path, KIND, _assemble)
 
 
 def _assemble(card: dict[str, Any], weights: dict[str, Tensor]) -> Isolation:

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from siamese.isolation import Isolation, IsolationError
-from siamese.isolation_file import FORMAT, load_isolation, save_isolation
+from siamese.isolation_file import KIND, load_isolation, save_isolation
 from siamese.preprocessing import Preprocessing
 from siamese.segmentation import GROUPS, SegmentationConfig, SegmentationNetwork
 
@@ -66,7 +66,7 @@ def card(**changes: object) -> dict[str, str]:
         "trained_on": "",
         "figures": {},
     }
-    return {"format": FORMAT, "card": json.dumps(known | changes)}
+    return {"format": KIND.form, "card": json.dumps(known | changes)}
 
 
 def test_the_hand_made_description_is_a_good_one(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_hand_made_description_is_a_good_one(tmp_path: Path) -> None:
     ("metadata", "reason"),
     [
         ({"format": "siamese-1"}, "is of format 'siamese-1'"),
-        ({"format": FORMAT}, "do not fit"),
+        ({"format": KIND.form}, "do not fit"),
         (card(groups=["background", "upper"]), "its groups are"),
         (card(network={"widths": [8, 16], "depths": [1, 1]}), "do not fit"),
         (card(network={"widths": [8], "depths": [1, 1]}), "do not fit"),

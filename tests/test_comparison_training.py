@@ -1,0 +1,120 @@
+"""Training of a comparison: what its head learns, what it looks at, and a whole small run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers_catalog import save_checkpoint
+from helpers_data import OPTIONS
+
+from datasets import comparison_training
+from datasets.comparison_training import comparison_of, look, train
+from datasets.joint_batches import Seen
+from datasets.manifest import write_manifest
+from datasets.module import ProductPhotos
+from datasets.readers import reader_of
+from siamese.checkpoint import load_checkpoint
+from siamese.comparison_file import load_comparison
+from siamese.comparison_head import ComparisonHead, HeadConfig
+from siamese.extractors import extractor
+
+
+def test_a_head_learns_to_tell_photos_apart_by_one_position() -> None:
+    """Products differ in one of twelve positions, which lies elsewhere in the person's photo."""
+    random = np.random.default_rng(0)
+    config = HeadConfig(channels=6, rows=4, columns=3, size=16, hidden=32)
+    products, views = 80, 2
+    own = random.normal(size=(products, 6))
+    maps = 0.3 * random.normal(size=(views, 2 * products, 12, 6))
+    maps[:, ::2, 7] += 3 * own
+    maps[:, 1::2, 2] += 3 * own
+    product, is_person = np.repeat(np.arange(products), 2), np.arange(2 * products) % 2 == 0
+    beside = torch.nn.functional.normalize(torch.randn(1, 2 * products, 4), dim=2)
+    studied = product < 60
+    seen = Seen(
+        maps[:, studied].astype(np.float16),
+        beside[:, torch.from_numpy(studied)].expand(views, -1, -1),
+        product[studied],
+        is_person[studied],
+    )
+    torch.manual_seed(0)
+    head = ComparisonHead(config)
+    photos = torch.from_numpy(maps[0, 120:]).float()
+
+    def first() -> float:
+        logits = head.eval().logits(head.seen(photos[::2]), head.seen(photos[1::2]))
+        return float((logits.argmax(dim=1) == torch.arange(20)).double().mean())
+
+    before = first()
+    train(head, seen, steps=200, seed=0, dropout=0.0)
+    assert before < 0.3
+    assert first() > 0.7  # of products that it never saw
+
+
+@pytest.fixture
+def drawn(rendered: Path, tmp_path: Path) -> Path:
+    write_manifest(reader_of("rendered", OPTIONS)(rendered), tmp_path / "manifest.csv")
+    save_checkpoint(tmp_path / "0.safetensors", seed=0)
+    return tmp_path / "manifest.csv"
+
+
+def test_a_whole_training_makes_a_file_and_the_same_again(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(drawn), "--encoder", f"{tmp_path}/0.safetensors", "--views", "1", "--steps", "3"]
+    words += ["--cache", str(tmp_path / "cache")]
+    for name in ("one", "again"):
+        assert comparison_training.main([*words, "--out", f"{tmp_path}/{name}.safetensors"]) == 0
+    assert "one.safetensors: written" in capsys.readouterr().out
+    one, again = (load_comparison(tmp_path / f"{name}.safetensors") for name in ("one", "again"))
+    for name, weight in one.head.state_dict().items():
+        torch.testing.assert_close(weight, again.head.state_dict()[name])
+    assert not list((tmp_path / "cache").glob("comparison-*"))
+    given = load_checkpoint(tmp_path / "0.safetensors").encoder.state_dict()
+    kept = one.encoder.state_dict()
+    assert all(torch.equal(w, kept[f"backbone.encoders.0.{name}"]) for name, w in given.items())
+
+
+def test_what_it_looks_at_is_standardised(drawn: Path, tmp_path: Path) -> None:
+    made = comparison_of(extractor(f"{tmp_path}/0.safetensors"))
+    photos = ProductPhotos("manifest", str(drawn), cache=str(tmp_path / "cache"))
+    photos.preprocessing = made.preprocessing
+    photos.prepare_data()
+    frame, cached = photos.part("train")
+    seen = look(made, frame, cached, 2, 0.2, 0, tmp_path / "maps")
+    assert seen.features.shape == (2, len(frame), 108, made.head.config.channels)
+    first = torch.from_numpy(np.array(seen.features[0])).float().flatten(0, 1)
+    torch.testing.assert_close(first.mean(dim=0), torch.zeros(first.shape[1]), rtol=0, atol=0.02)
+    spread = first.std(dim=0)
+    assert ((spread - 1).abs() < 0.05).logical_or(spread < 0.05).all()
+    assert (seen.features[0] != seen.features[1]).any()
+    torch.testing.assert_close(seen.beside[0], seen.beside[1], rtol=0, atol=0)
+
+
+def test_what_cannot_be_trained_is_one_line(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = ["--encoder", f"{tmp_path}/0.safetensors", "--cache", str(tmp_path / "cache")]
+    out = ["--out", f"{tmp_path}/out.safetensors"]
+    untrained = tmp_path / "untrained.csv"
+    untrained.write_text(drawn.read_text().replace(",train", ",test"))
+    for words, message in (
+        ([str(drawn), "--encoder", "lab_histogram", *out], "show their levels"),
+        ([str(drawn), "--encoder", "none.safetensors", *out], "no such file"),
+        ([str(tmp_path / "none.csv"), *one, *out], "none.csv"),
+        ([str(untrained), *one, *out], "no photo in the train split"),
+        ([str(drawn), *one, "--out", str(tmp_path)], "is a folder"),
+    ):
+        assert comparison_training.main(words) == 1
+        shown = capsys.readouterr().err.replace("\r", "\n").splitlines()
+        said = [line for line in shown if line and not line.startswith("caching")]
+        assert len(said) == 1, said
+        assert said[0].startswith("datasets.comparison_training: ")
+        assert message in said[0]
+    for wrong in (["--views", "0"], ["--dropout", "1"], ["--light", "2"], ["--seed", "-1"]):
+        with pytest.raises(SystemExit):
+            comparison_training.main([str(drawn), *one, *out, *wrong])
+    assert not (tmp_path / "out.safetensors").exists()
