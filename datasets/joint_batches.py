@@ -25,7 +25,8 @@ class Seen(NamedTuple):
     """What the networks say of a training's photos.
 
     Args:
-        features: float16 (V, R, C), see `Concatenation.studied`, or (V, R, any) of another kind.
+        features: float16 (V, R, C), see `Concatenation.studied`, or, of N positions each,
+            (V, R, N, C), see `datasets.comparison_training`.
         beside: Unit embeddings of the encoders side by side, float32 (V, R, any).
         product: int64 (R,).
         is_person: bool (R,).
@@ -41,7 +42,7 @@ class Batch(NamedTuple):
     """A person's photo and a product's photo of each of P products.
 
     Args:
-        person, thing: Features, float32 (P, C).
+        person, thing: Features, float32 (P, C) or (P, N, C).
         beside: Cosines of the encoders side by side, float32 (P, P), persons in rows.
     """
 
