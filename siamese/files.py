@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -15,6 +16,9 @@ from siamese.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+SAME = "same"  # in a file's metadata: tensors that are not kept, and which they are equal to
+LARGE = 1024  # bytes, from which on a tensor is looked for among the others
 
 Made = TypeVar("Made")
 
@@ -92,15 +96,21 @@ def write_tensors(
 ) -> None:
     """A safetensors file with a card of JSON values, written whole or not at all.
 
+    Tensors of the same values, such as networks that are asked for two purposes, are kept once.
+
     Raises:
         OSError: The disk is full or the folder cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    metadata = {"format": kind, "card": json.dumps(card)}
+    if same := _repeated(tensors):
+        metadata[SAME] = json.dumps(same)
+    once = {name: tensor for name, tensor in tensors.items() if name not in same}
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, {"format": kind, "card": json.dumps(card)})
+            save_file(once, temporary, metadata)
         except SafetensorError as error:  # the library's name for a full disk, too
             raise OSError(f"{path}: cannot be written ({error})") from error
 
@@ -116,9 +126,30 @@ def read_tensors(path: str | Path, device: str = "cpu") -> tuple[dict[str, str],
     try:
         with safe_open(path, framework="pt", device=device) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return file.metadata() or {}, tensors
+            metadata = file.metadata() or {}
+        same = json.loads(metadata.pop(SAME, "{}"))
+        return metadata, tensors | {name: tensors[first] for name, first in same.items()}
     except SafetensorError as error:
         raise OSError(str(error)) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise OSError(f"tensors that it keeps once: {type(error).__name__}: {error}") from error
+
+
+def _repeated(tensors: dict[str, Tensor]) -> dict[str, str]:
+    """Names of large tensors whose values an earlier one has, too → the name of that one."""
+    import torch
+
+    first: dict[tuple[object, ...], str] = {}
+    same = {}
+    for name, tensor in tensors.items():
+        if tensor.nbytes < LARGE:
+            continue
+        values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest = hashlib.sha256(values.numpy().tobytes()).digest()
+        known = first.setdefault((tensor.dtype, tensor.shape, digest), name)
+        if known != name:
+            same[name] = known
+    return same
 
 
 def read_kind(

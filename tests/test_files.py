@@ -11,10 +11,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import infer
 from siamese.errors import UserError
-from siamese.files import check_writable, replacing
+from siamese.files import check_writable, read_tensors, replacing, write_tensors
 from siamese.runtime import available_cores, keep_freed_memory
 
 
@@ -164,3 +167,34 @@ def test_commands_tell_it_first(
 ) -> None:
     assert infer.main([*words, "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"infer.py: {tmp_path}: is a folder; name a file in it\n"
+
+
+def test_tensors_of_the_same_values_are_kept_once_and_all_come_back(tmp_path: Path) -> None:
+    large = torch.arange(4096.0).reshape(64, 64)
+    tensors = {
+        "network": large,
+        "another": large.clone(),
+        "turned": large.T.contiguous(),
+        "shaped": large.reshape(-1).clone(),
+        "coarse": large.half(),
+        "small": torch.zeros(3),
+        "as small": torch.zeros(3),
+    }
+    path = tmp_path / "tensors.safetensors"
+    write_tensors(path, tensors, "kind-1", {"a": 1})
+    metadata, read = read_tensors(path)
+    assert metadata == {"format": "kind-1", "card": '{"a": 1}'}
+    assert read.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert read[name].dtype == tensor.dtype
+        assert torch.equal(read[name], tensor)
+    with safe_open(path, framework="pt") as file:
+        assert sorted(file.keys()) == sorted(tensors.keys() - {"another"})
+
+
+@pytest.mark.parametrize("same", ["{", '["network"]', '{"another": "nothing"}', '{"another": 3}'])
+def test_a_file_that_names_tensors_it_lacks_is_damaged(same: str, tmp_path: Path) -> None:
+    path = tmp_path / "tensors.safetensors"
+    save_file({"network": torch.zeros(3)}, path, {"same": same})
+    with pytest.raises(OSError, match="tensors that it keeps once"):
+        read_tensors(path)
