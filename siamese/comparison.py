@@ -49,6 +49,7 @@ class Comparison:
         trained_on: Label of the data, for people.
         scale, offset: Move what the head says to where the encoder's cosines lie.
         calibration: Likeness → probability; of an encoder's checkpoint alone.
+        adapted_calibration: The same once the encoder is adapted to a shop; None if unknown.
     """
 
     encoder: Encoder
@@ -58,6 +59,7 @@ class Comparison:
     scale: float = 1.0
     offset: float = 0.0
     calibration: Calibration = field(default_factory=Calibration)
+    adapted_calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         self.encoder.eval().to(memory_format=torch.channels_last)
@@ -69,9 +71,16 @@ class Comparison:
         self.head.to(device)
         return self
 
-    def fitted(self, scale: float, offset: float, calibration: Calibration) -> Comparison:
+    def fitted(
+        self,
+        scale: float,
+        offset: float,
+        calibration: Calibration,
+        adapted: Calibration | None = None,
+    ) -> Comparison:
         """The same beside an encoder of whose cosines this is known."""
-        return replace(self, scale=scale, offset=offset, calibration=calibration)
+        moved = replace(self, scale=scale, offset=offset)
+        return replace(moved, calibration=calibration, adapted_calibration=adapted)
 
     def likeness(self, cosines: Tensor, logits: Tensor) -> Tensor:
         """Of pairs whose cosines and logits are known, both float (...,)."""
@@ -142,7 +151,7 @@ class Comparison:
     @cached_property
     def card(self) -> dict[str, Any]:
         """All that makes it, besides weights, as JSON values."""
-        return {
+        card = {
             "encoder": asdict(self.encoder.config),
             "preprocessing": asdict(self.preprocessing),
             "head": asdict(self.head.config),
@@ -151,6 +160,8 @@ class Comparison:
             "offset": self.offset,
             "calibration": asdict(self.calibration),
         }
+        adapted = self.adapted_calibration
+        return card if adapted is None else card | {"adapted_calibration": asdict(adapted)}
 
     def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a file keeps of it: tensors by name, and JSON values of the file's description."""
@@ -184,6 +195,7 @@ def stored_comparison(weights: dict[str, Tensor], card: dict[str, Any]) -> Compa
     encoder.load_state_dict(networks)
     head = ComparisonHead(HeadConfig(**known["head"]))
     head.load_state_dict(of_head)
+    adapted = known.get("adapted_calibration")
     return Comparison(
         encoder,
         preprocessing,
@@ -192,6 +204,7 @@ def stored_comparison(weights: dict[str, Tensor], card: dict[str, Any]) -> Compa
         float(known["scale"]),
         float(known["offset"]),
         Calibration(**known["calibration"]),
+        None if adapted is None else Calibration(**adapted),
     )
 
 

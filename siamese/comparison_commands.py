@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from siamese.adaptation import Adaptation
 from siamese.boxes import boxes_of
 from siamese.cohort import Cohort, sample
 from siamese.comparison import Comparison
 from siamese.comparison_report import ComparedLikeness, moved_onto
 from siamese.evaluation import codes, fit
+from siamese.pair_score import Calibration
 from siamese.photos import PhotoError, PhotoSource
 from siamese.preprocessing import Box
 from siamese.retrieval import Distractors
+from siamese.roles import roles_of
 from siamese.second_opinion import SecondOpinion
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ CHUNK = 64  # photos between two steps of the bar
 ENOUGH = 500  # photos of each kind that say where cosines and logits lie
 
 Places = Sequence[tuple[PhotoSource, Box | None]]  # photos, and the part of each to look at
+Shown = tuple[Tensor, Tensor]  # embeddings of photos, and their positions
 
 
 class Reported(NamedTuple):
@@ -48,7 +52,11 @@ class Reported(NamedTuple):
 
 
 def fit_comparison(
-    comparison: Comparison, embeddings: Tensor, frame: pd.DataFrame, cohort: Cohort | None
+    comparison: Comparison,
+    embeddings: Tensor,
+    frame: pd.DataFrame,
+    cohort: Cohort | None,
+    adaptation: Adaptation | None = None,
 ) -> Comparison:
     """The comparison fitted to an encoder on validation photos.
 
@@ -57,25 +65,83 @@ def fit_comparison(
         embeddings: Of these photos, float32 (R, D).
         frame: Their rows.
         cohort: Of the encoder.
+        adaptation: Of the encoder to these photos, which tells what likeness means in a shop that
+            it will be adapted to.
 
     Raises:
         PhotoError: A photo cannot be used.
         UserError: As of `siamese.evaluation.fit`.
     """
     positions = _of_split(comparison, frame)
-    is_person = codes(frame)[1]
-    people, products = (
-        torch.from_numpy(side.nonzero()[0])[sample(int(side.sum()), ENOUGH)]
-        for side in (is_person, ~is_person)
-    )
-    moved = comparison
-    if len(people) and len(products):
-        logits = comparison.logits(positions[people], positions[products])
-        cosines = embeddings[people] @ embeddings[products].T
-        moved = comparison.fitted(*moved_onto(cosines, logits), comparison.calibration)
+    moved, calibration = _fitted(comparison, positions, embeddings, frame, cohort)
+    if adaptation is None:
+        return moved.fitted(moved.scale, moved.offset, calibration)
+    adapted = adaptation(embeddings, roles_of(codes(frame)[1].tolist(), boxes_of(frame)))
+    known = cohort and cohort.adapted(adaptation)
+    _, later = _fitted(comparison, positions, adapted, frame, known)
+    return moved.fitted(moved.scale, moved.offset, calibration, later)
+
+
+def _fitted(
+    comparison: Comparison,
+    positions: Tensor,
+    embeddings: Tensor,
+    frame: pd.DataFrame,
+    cohort: Cohort | None,
+) -> tuple[Comparison, Calibration]:
+    """The comparison moved to where cosines lie, and what its likeness then means."""
+    is_person = torch.from_numpy(codes(frame)[1])
+    sides = [(embeddings[side], positions[side]) for side in (is_person, ~is_person)]
+    moved = moved_comparison(comparison, *sides)
     likeness = ComparedLikeness(moved, positions)
-    fitted = fit(likeness.vectors(embeddings), frame, cohort=cohort, likeness=likeness)
-    return moved.fitted(moved.scale, moved.offset, fitted)
+    vectors = likeness.vectors(embeddings)
+    return moved, fit(vectors, frame, cohort=cohort, likeness=likeness)
+
+
+def moved_comparison(comparison: Comparison, people: Shown, products: Shown) -> Comparison:
+    """The comparison with a scale and an offset that bring what it says to where cosines lie.
+
+    Args:
+        comparison: Any.
+        people, products: Embeddings of some photos of each kind, float32 (any, D), and what these
+            show, float32 (any, N, S); nobody needs to know who wears what.
+    """
+    if not (len(people[0]) and len(products[0])):
+        return comparison
+    (worn, worn_shown), (alone, alone_shown) = (
+        tuple(each[sample(len(each), ENOUGH)] for each in side) for side in (people, products)
+    )
+    moved = moved_onto(worn @ alone.T, comparison.logits(worn_shown, alone_shown))
+    return comparison.fitted(*moved, comparison.calibration, comparison.adapted_calibration)
+
+
+def adapted_comparison(
+    comparison: Comparison,
+    adaptation: Adaptation,
+    people: tuple[Tensor, Places],
+    products: tuple[Tensor, Places],
+) -> Comparison:
+    """The comparison beside an encoder that is adapted to a shop.
+
+    Args:
+        comparison: Fitted to the encoder as it was; it knows what likeness means afterwards.
+        adaptation: Of the encoder.
+        people, products: Embeddings of the shop's photos of each kind by the encoder as it was,
+            float32 (any, D), and where these are.
+
+    Raises:
+        PhotoError: A photo cannot be used.
+    """
+    assert comparison.adapted_calibration is not None
+    shown = []
+    for (embeddings, places), of_people in ((people, True), (products, False)):
+        chosen = sample(len(places), ENOUGH)
+        some = [places[place] for place in chosen]
+        roles = roles_of([of_people] * len(some), [box for _, box in some])
+        seen = positions_of(comparison, some, of_people)
+        shown.append((adaptation(embeddings[chosen], roles), seen))
+    moved = moved_comparison(comparison, *shown)
+    return moved.fitted(moved.scale, moved.offset, comparison.adapted_calibration)
 
 
 def reported(

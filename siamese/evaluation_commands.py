@@ -137,21 +137,21 @@ def calibrate(
         known = None
     checkpoint.own_cohort = known
     checkpoint.calibration = fit(embeddings, frame, cohort=checkpoint.cohort)
+    adaptation = None
+    if checkpoint.adaptation is None:
+        checkpoint.adapted_calibration = None  # of another manifest, if there was one
+        people = torch.tensor((frame["role"] == "person").tolist())
+        if FEWEST <= int(people.sum()) <= len(people) - FEWEST:
+            adaptation = fit_adaptation(embeddings[people], embeddings[~people])
+            adapted = adaptation(embeddings, roles_of(people.tolist(), boxes_of(frame)))
+            checkpoint.adapted_calibration = fit(
+                adapted, frame, cohort=known and known.adapted(adaptation)
+            )
     if checkpoint.comparison is not None:
         from siamese.comparison_commands import fit_comparison
 
         checkpoint.comparison = fit_comparison(
-            checkpoint.comparison, embeddings, frame, checkpoint.cohort
-        )
-    if checkpoint.adaptation is not None:
-        return
-    checkpoint.adapted_calibration = None  # of another manifest, if there was one
-    people = torch.tensor((frame["role"] == "person").tolist())
-    if FEWEST <= int(people.sum()) <= len(people) - FEWEST:
-        adapted = fit_adaptation(embeddings[people], embeddings[~people])
-        roles = roles_of(people.tolist(), boxes_of(frame))
-        checkpoint.adapted_calibration = fit(
-            adapted(embeddings, roles), frame, cohort=known and known.adapted(adapted)
+            checkpoint.comparison, embeddings, frame, checkpoint.cohort, adaptation
         )
 
 
@@ -213,23 +213,33 @@ def adapt(
             "nothing says what the encoder's scores mean once it is adapted; make a file that "
             "does: infer.py calibrate MANIFEST --encoder FILE --out NEW"
         )
-    paths, boxes = zip(*people, strict=True)
-    worn = _embedded(checkpoint, paths, boxes, [True] * len(paths), max_broken)
-    shown = [photo.path for photo in products]
-    alone = _embedded(
-        checkpoint, shown, [photo.box for photo in products], [False] * len(shown), max_broken
-    )
+    shown = [(photo.path, photo.box) for photo in products]
+    embedded = []
+    for places, of_people in ((people, True), (shown, False)):
+        paths, boxes = zip(*places, strict=True)
+        made = _embedded(checkpoint, paths, boxes, [of_people] * len(paths), max_broken)
+        embedded.append((made.embeddings, [places[place] for place in made.usable]))
+    (worn, worn_at), (alone, alone_at) = embedded
+    adaptation = fit_adaptation(worn, alone)
+    comparison = checkpoint.comparison
+    if comparison is not None and comparison.adapted_calibration is not None:
+        from siamese.comparison_commands import adapted_comparison
+
+        comparison = adapted_comparison(comparison, adaptation, (worn, worn_at), (alone, alone_at))
+    elif comparison is not None:
+        print(
+            "what its comparison says once it is adapted is not known, so it is left out; "
+            "infer.py calibrate --encoder makes a file that knows",
+            file=sys.stderr,
+        )
+        comparison = None
     adapted = replace(
         checkpoint,
-        adaptation=fit_adaptation(worn.embeddings, alone.embeddings),
+        adaptation=adaptation,
         calibration=checkpoint.adapted_calibration,
-        comparison=None,
+        comparison=comparison,
     )
-    if checkpoint.comparison is not None:
-        print(
-            "the comparison was fitted to the encoder as it was, and is left out", file=sys.stderr
-        )
-    return adapted, len(worn.embeddings), len(alone.embeddings)
+    return adapted, len(worn), len(alone)
 
 
 def _embedded_split(

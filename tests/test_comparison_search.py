@@ -339,21 +339,3 @@ def test_the_api_answers_as_the_command_line_does(
         (plain,) = run("search", photo, "--json").json
         assert ids_of(again) == [match["product_id"] for match in plain["matches"]]
         assert client.get("/v1/about").json()["compares"] is True
-
-
-def test_an_adapted_encoder_loses_it_and_that_is_said(
-    shop: Path, compared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    checkpoint = load_checkpoint(compared)
-    checkpoint.adapted_calibration = FITTED
-    checkpoint.save(compared)
-    rows = ["path,product_id,role,split"]
-    for number in range(130):
-        path = draw_photo(tmp_path / "many" / f"{number}.png", 2 * number, stripes=number % 5)
-        rows += [f"{path},{number},{role},train" for role in ("product", "person")]
-    (tmp_path / "many.csv").write_text("\n".join(rows))
-    places = ["--people", f"{tmp_path}/many.csv", "--products", f"{tmp_path}/many.csv"]
-    words = ["adapt", *places, "--checkpoint", str(compared), "--out", f"{tmp_path}/a.safetensors"]
-    assert infer.main(words) == 0
-    assert "the comparison was fitted to the encoder as it was" in capsys.readouterr().err
-    assert load_checkpoint(tmp_path / "a.safetensors").comparison is None
