@@ -27,7 +27,7 @@ from pytorch_lightning import seed_everything
 from torch import Tensor
 from torch.nn import functional
 
-from datasets.cache import CachedPhotos
+from datasets.cache import CachedPhotos, cache_photos
 from datasets.head_training import (
     HeadModule,
     fit_head,
@@ -36,7 +36,10 @@ from datasets.head_training import (
     studied_photos,
 )
 from datasets.joint_batches import Batch, ProductBatches, Seen
+from datasets.manifest import BOX
+from datasets.module import ProductPhotos
 from datasets.views import CHUNK, views_of
+from siamese.boxes import has_box
 from siamese.checkpoint import Checkpoint
 from siamese.cli import quieten
 from siamese.comparison import Comparison, levels_of, maps_of
@@ -48,10 +51,12 @@ from siamese.errors import UserError
 from siamese.evaluation import codes
 from siamese.extractors import extractor
 from siamese.files import check_writable
-from siamese.runtime import keep_freed_memory, training_precision
+from siamese.runtime import available_cores, keep_freed_memory, training_precision
 
 GROUPS, ALIKE = 8, 4  # of a batch, and products of each that look alike
 LARGEST = 65504.0  # of float16
+
+Photos = tuple[pd.DataFrame, CachedPhotos]  # rows of a manifest, and their pixels
 
 
 class ComparisonModule(HeadModule):
@@ -93,11 +98,26 @@ def comparison_of(networks: Checkpoint) -> Comparison:
     return Comparison(networks.encoder, size, ComparisonHead(sizes), networks.trained_on)
 
 
+def as_without_boxes(photos: ProductPhotos) -> Photos:
+    """The training photos, those of people as a search that is told no box sees them.
+
+    Raises:
+        UserError: None of these has one.
+    """
+    frame, _ = photos.part("train")
+    boxed = (frame["role"] == "person") & has_box(frame)
+    if not boxed.any():
+        raise UserError(
+            f"{photos.path}: no training photo of a person has a box, so --whole shows nothing new"
+        )
+    frame.loc[boxed, list(BOX)] = np.nan
+    return frame, cache_photos(frame, photos.preprocessing, photos.cache, available_cores())
+
+
 @torch.inference_mode()
 def look(
     comparison: Comparison,
-    frame: pd.DataFrame,
-    cached: CachedPhotos,
+    ways: Sequence[Photos],
     views: int,
     light: float,
     seed: int,
@@ -107,7 +127,9 @@ def look(
 
     Args:
         comparison: Its head's standardisation is fitted.
-        frame, cached, views, light, seed: As of `views_of`.
+        ways: R photos in one or several ways.
+        views: Of each photo in each way.
+        light, seed: As of `views_of`.
         file: Where it is kept, for it can be larger than the memory.
 
     Returns:
@@ -115,14 +137,18 @@ def look(
         over positions.
     """
     config = comparison.head.config
-    shape = (views, len(frame), config.rows * config.columns, config.channels)
+    photos = len(ways[0][0])
+    shape = (len(ways) * views, photos, config.rows * config.columns, config.channels)
     maps = np.memmap(file, np.float16, "w+", shape=shape)
-    with torch.autocast("cpu", torch.bfloat16, enabled=training_precision("cpu") == "bf16-mixed"):
-        for view, rows, pixels in views_of(frame, cached, views, light, seed, comparison.focus):
-            photos = comparison.normalised(torch.from_numpy(pixels))
-            seen = maps_of(comparison.encoder, photos, config).clamp(-LARGEST, LARGEST)
-            maps[view, rows] = seen.half().cpu().numpy()
-    return _standardised(maps, comparison.head, frame)
+    fast = training_precision("cpu") == "bf16-mixed"
+    with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        for way, (frame, cached) in enumerate(ways):
+            drawn = views_of(frame, cached, views, light, seed + way, comparison.focus)
+            for view, rows, pixels in drawn:
+                shown = comparison.normalised(torch.from_numpy(pixels))
+                seen = maps_of(comparison.encoder, shown, config).clamp(-LARGEST, LARGEST)
+                maps[way * views + view, rows] = seen.half().cpu().numpy()
+    return _standardised(maps, comparison.head, ways[0][0])
 
 
 def _standardised(maps: np.ndarray, head: ComparisonHead, frame: pd.DataFrame) -> Seen:
@@ -174,6 +200,11 @@ def main(words: Sequence[str]) -> int:
         help="networks side by side, as of infer.py, of weight 0 where they show their levels "
         "alone; those that were not trained on the manifest say more",
     )
+    parser.add_argument(
+        "--whole",
+        action="store_true",
+        help="as many views again, in which photos of people with a box are seen as without it",
+    )
     choice = parse_head(parser, words)
     quieten()
     keep_freed_memory()
@@ -186,8 +217,10 @@ def main(words: Sequence[str]) -> int:
         choice.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="comparison-", dir=choice.cache) as folder:
             file = Path(folder, "maps")
-            part = photos.part("train")
-            seen = look(comparison, *part, choice.views, choice.light, choice.seed, file)
+            ways = [photos.part("train")]
+            if choice.whole:
+                ways.append(as_without_boxes(photos))
+            seen = look(comparison, ways, choice.views, choice.light, choice.seed, file)
             train(comparison.head, seen, choice.steps, choice.seed, choice.dropout)
         save_comparison(comparison, choice.out)
     except (UserError, OSError) as error:

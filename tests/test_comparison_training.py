@@ -11,9 +11,9 @@ from helpers_catalog import save_checkpoint
 from helpers_data import OPTIONS
 
 from datasets import comparison_training
-from datasets.comparison_training import comparison_of, look, train
+from datasets.comparison_training import as_without_boxes, comparison_of, look, train
 from datasets.joint_batches import Seen
-from datasets.manifest import write_manifest
+from datasets.manifest import read_manifest, write_manifest
 from datasets.module import ProductPhotos
 from datasets.readers import reader_of
 from siamese.checkpoint import load_checkpoint
@@ -84,7 +84,7 @@ def test_what_it_looks_at_is_standardised(drawn: Path, tmp_path: Path) -> None:
     photos.preprocessing = made.preprocessing
     photos.prepare_data()
     frame, cached = photos.part("train")
-    seen = look(made, frame, cached, 2, 0.2, 0, tmp_path / "maps")
+    seen = look(made, [(frame, cached)], 2, 0.2, 0, tmp_path / "maps")
     assert seen.features.shape == (2, len(frame), 108, made.head.config.channels)
     first = torch.from_numpy(np.array(seen.features[0])).float().flatten(0, 1)
     torch.testing.assert_close(first.mean(dim=0), torch.zeros(first.shape[1]), rtol=0, atol=0.02)
@@ -92,6 +92,46 @@ def test_what_it_looks_at_is_standardised(drawn: Path, tmp_path: Path) -> None:
     assert ((spread - 1).abs() < 0.05).logical_or(spread < 0.05).all()
     assert (seen.features[0] != seen.features[1]).any()
     torch.testing.assert_close(seen.beside[0], seen.beside[1], rtol=0, atol=0)
+
+
+def test_people_with_boxes_are_seen_as_without_them_too(drawn: Path, tmp_path: Path) -> None:
+    frame = read_manifest(drawn)
+    frame.loc[(frame["role"] == "person").to_numpy(), ["x1", "y1", "x2", "y2"]] = [4, 4, 20, 28]
+    write_manifest(frame, tmp_path / "boxes.csv")
+    made = comparison_of(extractor(f"{tmp_path}/0.safetensors"))
+    boxed, plain = (
+        ProductPhotos("manifest", str(path), cache=str(tmp_path / "cache"))
+        for path in (tmp_path / "boxes.csv", drawn)
+    )
+    for photos in (boxed, plain):
+        photos.preprocessing = made.preprocessing
+        photos.prepare_data()
+    ways = [boxed.part("train"), as_without_boxes(boxed)]
+    (rows, near), (without, whole), (_, expected) = *ways, plain.part("train")
+    people = (rows["role"] == "person").to_numpy()
+    assert rows["x1"].notna().sum() == people.sum()
+    assert without["x1"].isna().all()
+    pixels = expected.pixels[expected.slot]
+    np.testing.assert_array_equal(whole.pixels[whole.slot], pixels)
+    differs = (near.pixels[near.slot] != pixels).any(axis=(1, 2, 3))
+    np.testing.assert_array_equal(differs, people)
+    seen = look(made, ways, 2, 0.2, 0, tmp_path / "maps")
+    assert seen.features.shape[:2] == (4, len(rows)) == seen.beside.shape[:2]
+    assert all(seen.features[view].any(axis=(1, 2)).all() for view in range(4))
+
+
+def test_a_whole_training_may_see_people_both_ways(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--encoder", f"{tmp_path}/0.safetensors", "--views", "1", "--steps", "2", "--whole"]
+    words += ["--cache", str(tmp_path / "cache"), "--out", f"{tmp_path}/both.safetensors"]
+    assert comparison_training.main([str(drawn), *words]) == 1
+    assert "no training photo of a person has a box" in capsys.readouterr().err
+    frame = read_manifest(drawn)
+    frame.loc[(frame["role"] == "person").to_numpy(), ["x1", "y1", "x2", "y2"]] = [4, 4, 20, 28]
+    write_manifest(frame, tmp_path / "boxes.csv")
+    assert comparison_training.main([f"{tmp_path}/boxes.csv", *words]) == 0
+    assert load_comparison(tmp_path / "both.safetensors").head.config.rows == 12
 
 
 def test_what_cannot_be_trained_is_one_line(
