@@ -321,7 +321,10 @@ def checkpoint_of(arguments: Namespace, many: bool = False) -> Checkpoint:
     device = device_of(arguments, many)
     from siamese.checkpoint import load_checkpoint
 
-    return load_checkpoint(arguments.checkpoint, device)
+    checkpoint = load_checkpoint(arguments.checkpoint, device)
+    if getattr(arguments, "no_comparison", False):
+        checkpoint.comparison = None
+    return checkpoint
 
 
 def encoder_of(arguments: Namespace, photos: Sequence[ListedPhoto]) -> Checkpoint:

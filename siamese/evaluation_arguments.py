@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from siamese.argument_types import SPLITS, place, positive
+from siamese.search_arguments import add_no_comparison
 
 
 def add_evaluation(
@@ -39,6 +40,7 @@ def add_evaluation(
         help="folder of photos of people who wear none of the products, or a CSV with path, role "
         "and boxes: is that seen?",
     )
+    add_no_comparison(evaluate)
     evaluate.add_argument("--json", action="store_true")
     calibrate = commands.add_parser(
         "calibrate", parents=[broken], help="what an encoder's scores mean"

@@ -53,6 +53,7 @@ def add_search(commands: Any, common: argparse.ArgumentParser) -> None:
         help="order the best 100 anew by how they lie to each other; probabilities stay",
     )
     add_codes(search)
+    add_no_comparison(search)
     search.add_argument(
         "--garment", choices=GARMENTS, help="find this one in the photo, and look at nothing else"
     )
@@ -97,6 +98,16 @@ def add_codes(command: argparse.ArgumentParser) -> None:
         choices=("none", "int8", "binary"),
         help="a first pass over shorter codes of the embeddings, half of the time in a catalog of "
         "300,000: int8 gives the same answers, binary nearly, with rougher probabilities",
+    )
+
+
+def add_no_comparison(command: argparse.ArgumentParser) -> None:
+    """Whether the best products are compared with the photo once more."""
+    command.add_argument(
+        "--no-comparison",
+        action="store_true",
+        help="rank by embeddings alone, also where the checkpoint compares the best products with "
+        "the photo: faster, and product photos need not be there",
     )
 
 

@@ -339,3 +339,23 @@ def test_the_api_answers_as_the_command_line_does(
         (plain,) = run("search", photo, "--json").json
         assert ids_of(again) == [match["product_id"] for match in plain["matches"]]
         assert client.get("/v1/about").json()["compares"] is True
+
+
+def test_who_does_not_want_it_gets_what_the_embeddings_say(
+    shop: Path, run: Run, compared: Path, manifest: Path, tmp_path: Path
+) -> None:
+    photo = draw_photo(tmp_path / "asked.png", hue=47, stripes=2)
+    plain = run("search", photo, "--json").json
+    assert run("search", photo, "--checkpoint", compared, "--json").json != plain
+    words = ["--checkpoint", compared, "--no-comparison", "--json"]
+    assert run("search", photo, *words).json == plain
+    told = run("evaluate", manifest, *words).json
+    model = ["--checkpoint", shop / "model.safetensors", "--json"]
+    assert told == run("evaluate", manifest, *model).json
+    (tmp_path / "served").mkdir()
+    shutil.copytree(tmp_path / "catalog", tmp_path / "served" / "catalog")
+    shutil.copy(compared, tmp_path / "served" / "model.safetensors")
+    with client_of(tmp_path / "served", comparison=False) as client:
+        answer = search(client, photo.read_bytes())
+        assert ids_of(answer) == [match["product_id"] for match in plain[0]["matches"]]
+        assert client.get("/v1/about").json()["compares"] is False

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from siamese.argument_types import above_zero, amount, port, positive
-from siamese.search_arguments import add_codes
+from siamese.search_arguments import add_codes, add_no_comparison
 
 
 def add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -28,6 +28,7 @@ def add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
         help="the matches elect its value; those with another are marked",
     )
     add_codes(serve)
+    add_no_comparison(serve)
     serve.add_argument(
         "--isolation", help="finds the garment in a photo: a file of datasets.isolation_training"
     )

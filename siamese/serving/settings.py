@@ -33,6 +33,7 @@ class Settings:
         catalog: Folder or URI of the catalog.
         device: Where the encoder works.
         codes: What a first pass looks at, see `siamese.finder.Finder`.
+        comparison: Whether a checkpoint that compares the best products does so.
         isolation: File of the network that finds garments, `None` to look at whole photos.
         title: Heading of the page.
         captions: Attributes below each picture; by default the catalog's first three.
@@ -52,6 +53,7 @@ class Settings:
     catalog: str
     device: str = "cpu"
     codes: Codes = "none"
+    comparison: bool = True
     isolation: str | None = None
     title: str = "Siamese"
     captions: tuple[str, ...] = ()
@@ -115,6 +117,7 @@ def settings_of(arguments: Namespace) -> Settings:
         catalog=arguments.catalog,
         device=arguments.device or "cpu",
         codes=arguments.codes,
+        comparison=not arguments.no_comparison,
         isolation=arguments.isolation,
         title=arguments.title,
         captions=tuple(arguments.captions),

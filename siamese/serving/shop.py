@@ -82,7 +82,7 @@ class Shop:
         self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
         self.trouble: str | None = None  # why something newer is not served
         checkpoint_stamp = stamp(settings.checkpoint)
-        checkpoint = load_checkpoint(settings.checkpoint, settings.device)
+        checkpoint = self._loaded()
         if settings.admin_token is not None:
             _make_if_missing(settings.catalog, checkpoint)
         self.goods = self._opened(checkpoint, checkpoint_stamp)
@@ -109,13 +109,20 @@ class Shop:
             checkpoint, before = now.checkpoint, now.stamp[0]
             newest = stamp(self._settings.checkpoint)
             if newest != before:
-                checkpoint = load_checkpoint(self._settings.checkpoint, self._settings.device)
+                checkpoint = self._loaded()
             if newest != before or now.catalog.stamp() != now.stamp[1]:
                 self.goods = self._opened(checkpoint, newest, now)
                 self._changed(self.goods)
                 _tell(self.goods)
             self.trouble = None
             return self.goods
+
+    def _loaded(self) -> Checkpoint:
+        """The newest checkpoint, as it is to be served."""
+        checkpoint = load_checkpoint(self._settings.checkpoint, self._settings.device)
+        if not self._settings.comparison:
+            checkpoint.comparison = None
+        return checkpoint
 
     def _opened(
         self, checkpoint: Checkpoint, checkpoint_stamp: Stamp, before: Goods | None = None
