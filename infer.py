@@ -340,9 +340,9 @@ def comparison_of(arguments: Namespace) -> Comparison | None:
     """The comparison that `--comparison` names, on its device; `none` is none."""
     if arguments.comparison == "none":
         return None
-    from siamese.comparison_file import load_comparison
+    from siamese.comparison_file import comparison_at
 
-    return load_comparison(arguments.comparison).to(device_of(arguments, many=True))
+    return comparison_at(arguments.comparison).to(device_of(arguments, many=True))
 
 
 def device_of(arguments: Namespace, many: bool) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from siamese.comparison import Comparison, stored_comparison
 from siamese.errors import UserError
-from siamese.files import Kind, read_kind, write_tensors
+from siamese.files import Kind, form_of, read_kind, write_tensors
 
 
 class ComparisonError(UserError):
@@ -42,6 +42,22 @@ def load_comparison(path: str | Path) -> Comparison:
         ComparisonError: Missing, damaged, or not of this version.
     """
     return read_kind(path, KIND, _assemble)
+
+
+def comparison_at(path: str | Path) -> Comparison:
+    """The comparison of such a file, or of a checkpoint that has one.
+
+    Raises:
+        CheckpointError, ComparisonError: Missing, damaged, or a checkpoint that has none.
+    """
+    from siamese.checkpoint import FORMAT, load_checkpoint
+
+    if form_of(path) != FORMAT:
+        return load_comparison(path)
+    found = load_checkpoint(path).comparison
+    if found is None:
+        raise ComparisonError(f"{path}: this checkpoint has no comparison; {KIND.remedy}")
+    return found
 
 
 def _assemble(card: dict[str, Any], weights: dict[str, Tensor]) -> Comparison:

@@ -83,8 +83,9 @@ def add_evaluation(
     calibrate.add_argument(
         "--comparison",
         metavar="FILE",
-        help="of datasets.comparison_training: the best products of every search are looked at "
-        "again beside the photo; by default the encoder's own, if it has one, `none` for none",
+        help="of datasets.comparison_training, or a checkpoint that has one: the best products of "
+        "every search are looked at again beside the photo; by default the encoder's own, if it "
+        "has one, `none` for none",
     )
     calibrate.add_argument("--out", required=True, help="model.safetensors to write")
     calibrate.add_argument("--device", help="cpu, cuda, …")

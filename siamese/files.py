@@ -152,6 +152,17 @@ def _repeated(tensors: dict[str, Tensor]) -> dict[str, str]:
     return same
 
 
+def form_of(path: str | Path) -> str | None:
+    """The kind that `write_tensors` noted; `None` of any other file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format")
+    except (OSError, SafetensorError):
+        return None
+
+
 def read_kind(
     path: str | Path, kind: Kind, assemble: Callable[[dict[str, Any], dict[str, Tensor]], Made]
 ) -> Made:

@@ -292,7 +292,14 @@ def test_calibrate_fits_it_and_evaluate_reports_on_it(
     assert more["retrieval"][line]["top_1"] <= told["retrieval"]["all"]["top_1"]
     assert more["retrieval"]["all"] == told["retrieval"]["all"]
     assert set(more["open_set"]) > set(told["open_set"])
-    # What it has is kept, unless that is not wanted.
+    # That of another checkpoint is as good as its file; what it has is kept, unless not wanted.
+    words = ["calibrate", manifest, "--encoder", model, "--comparison", out]
+    assert infer.main([*map(str, [*words, "--out", tmp_path / "second.safetensors"])]) == 0
+    second = load_checkpoint(tmp_path / "second.safetensors").comparison
+    assert second is not None
+    digests = [each.stored()[1]["comparison"]["digest"] for each in (second, made.comparison)]
+    assert digests[0] == digests[1]
+    assert second.scale == pytest.approx(made.comparison.scale)
     words = ["calibrate", manifest, "--encoder", out, "--out", tmp_path / "third.safetensors"]
     assert infer.main([*map(str, words)]) == 0
     kept = load_checkpoint(tmp_path / "third.safetensors").comparison
@@ -311,7 +318,7 @@ def test_what_is_no_comparison_is_one_line(
 ) -> None:
     model, out = shop / "model.safetensors", tmp_path / "out.safetensors"
     words = ["calibrate", manifest, "--encoder", model, "--out", out, "--comparison"]
-    for name, message in ((model, "is of format"), ("none.safetensors", "no such comparison")):
+    for name, message in ((model, "has no comparison"), ("none.safetensors", "no such comparison")):
         assert infer.main([*map(str, [*words, name])]) == 1
         said = capsys.readouterr().err
         assert message in said
