@@ -3,10 +3,12 @@
 uv run python benchmarks/serving.py --products 50000 --seconds 10
 uv run python benchmarks/serving.py --requests 10000      # memory over many requests, too
 
-The catalog holds random embeddings and made attributes; every query is a 480 x 640 JPEG of noise
-and shapes, so that decoding costs what a phone's shrunk photo costs. Clients are processes' threads
-on the same machine and take a share of its cores: the figures are lower bounds. Each client waits
-for its answer before it asks again; overload is measured with as many clients as twice the queue.
+The catalog holds random embeddings and made attributes, and shares a thousand product photos; every
+query is the same 480 x 640 JPEG of noise and shapes, so that decoding costs what a phone's shrunk
+photo costs, and the product photos that it is compared with are known by then. Clients are
+processes' threads on the same machine and take a share of its cores: the figures are lower bounds.
+Each client waits for its answer before it asks again; overload is measured with as many clients as
+twice the queue.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from siamese.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 BOUNDARY = "siamese-benchmark"
+PHOTOS = 1000  # of products
 
 
 def main() -> None:
@@ -58,6 +61,11 @@ def main() -> None:
                 print(f"{clients:>3} clients: {load(server, body, clients, arguments.seconds)}")
             if arguments.requests:
                 print(memory_over(server, body, arguments.requests))
+        with running(catalog, "--queue", "64", "--no-comparison") as server:
+            load(server, body, 8, 2.0)
+            for clients in arguments.clients:
+                figures = load(server, body, clients, arguments.seconds)
+                print(f"{clients:>3} clients, not compared: {figures}")
         for batch in (1, 16, 1, 16):  # twice each, for a busy machine changes its mind
             with running(catalog, "--batch", str(batch)) as server:
                 load(server, body, 8, 2.0)
@@ -112,16 +120,19 @@ class Load:
 
 
 def make_catalog(folder: Path, count: int) -> None:
-    """Random unit embeddings with attributes of usual kinds."""
+    """Random unit embeddings with attributes of usual kinds; photos lie beside the catalog."""
     checkpoint = load_checkpoint(SHIPPED)
     random = np.random.default_rng(0)
     vectors = random.standard_normal((count, checkpoint.embedding_size)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    shown = [folder.parent / f"{number}.jpg" for number in range(PHOTOS)]
+    for number, path in enumerate(shown):
+        path.write_bytes(photo(number))
     kinds, colours = [f"kind {n}" for n in range(60)], [f"colour {n}" for n in range(40)]
     products = [
         Product(
             f"p{number:06d}",
-            ["/nowhere.jpg"],
+            [str(shown[number % PHOTOS])],
             vectors[number : number + 1],
             {"articleType": kinds[number % 60], "baseColour": colours[number % 37], "price": 9.5},
         )
