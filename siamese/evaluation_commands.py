@@ -11,11 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from siamese.boxes import boxes_of
-from siamese.catalog import CatalogError
-from siamese.commands import embed_with_bar, embedded_products, report_broken
+from siamese.embedded_splits import (
+    embedded_cohort,
+    embedded_distractors,
+    embedded_split,
+    embedded_strangers,
+    embedded_within,
+)
 from siamese.errors import UserError
 from siamese.listing import ListedPhoto
-from siamese.photos import PhotoSource
 from siamese.preprocessing import Box
 from siamese.roles import roles_of
 
@@ -23,12 +27,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from siamese.adaptation import Adaptation
     from siamese.checkpoint import Checkpoint
-    from siamese.cohort import Cohort
+    from siamese.comparison import Comparison
     from siamese.comparison_commands import Places
-    from siamese.embedding import EmbeddedPhotos
     from siamese.evaluation_report import Evaluation
-    from siamese.retrieval import Distractors
 
 
 def evaluate(
@@ -54,11 +57,11 @@ def evaluate(
     """
     from siamese.evaluation import evaluate as reports
 
-    embeddings, usable = _embedded_split(checkpoint, manifest, split, max_broken)
+    embeddings, usable = embedded_split(checkpoint, manifest, split, max_broken)
     if told := _of_the_cohort(checkpoint, embeddings, usable):
         print(f"{told}, so what is said of missing products is too good", file=sys.stderr)
-    others = _embedded_distractors(checkpoint, distractors, max_broken)
-    unknown = _embedded_strangers(checkpoint, strangers, max_broken)
+    others = embedded_distractors(checkpoint, distractors, max_broken)
+    unknown = embedded_strangers(checkpoint, strangers, max_broken)
     if checkpoint.comparison is None:
         return reports(
             embeddings,
@@ -127,11 +130,11 @@ def calibrate(
     from siamese.adaptation import FEWEST, fit_adaptation
     from siamese.evaluation import fit
 
-    embeddings, frame = _embedded_split(checkpoint, manifest, split, max_broken)
+    embeddings, frame = embedded_split(checkpoint, manifest, split, max_broken)
     plain = replace(checkpoint, adaptation=None)
     known = checkpoint.own_cohort
     if cohort is not None:
-        known = _embedded_cohort(plain, cohort, cohort_limit, max_broken)
+        known = embedded_cohort(plain, cohort, cohort_limit, max_broken)
     elif told := _of_the_cohort(checkpoint, embeddings, frame):
         print(f"{told}, which is left out", file=sys.stderr)
         known = None
@@ -153,34 +156,6 @@ def calibrate(
         checkpoint.comparison = fit_comparison(
             checkpoint.comparison, embeddings, frame, checkpoint.cohort, adaptation
         )
-
-
-def _embedded_cohort(
-    checkpoint: Checkpoint, photos: Sequence[ListedPhoto], limit: int | None, max_broken: float
-) -> Cohort | None:
-    """The cohort that a sample of these photos makes; none of none.
-
-    Raises:
-        UserError: They are too few.
-    """
-    from siamese.cohort import FEWEST, MOST, cohort_of, sample
-
-    if not photos:
-        return None
-    chosen = [photos[place] for place in sample(len(photos), limit or MOST)]
-    paths, boxes = [photo.path for photo in chosen], [photo.box for photo in chosen]
-    try:
-        embedded = _embedded(checkpoint, paths, boxes, [False] * len(chosen), max_broken)
-    except CatalogError as error:
-        remedy = "--cohort names other products, or none"
-        raise CatalogError(f"the cohort, by default the training's: {error}; {remedy}") from error
-    known = cohort_of(embedded.embeddings, [chosen[place].product_id for place in embedded.usable])
-    if known is None:
-        raise UserError(
-            f"a cohort takes at least {FEWEST} product photos, not {len(embedded.usable)}; raise "
-            "--cohort-limit, or --cohort names more of them, or none"
-        )
-    return known
 
 
 def adapt(
@@ -217,94 +192,40 @@ def adapt(
     embedded = []
     for places, of_people in ((people, True), (shown, False)):
         paths, boxes = zip(*places, strict=True)
-        made = _embedded(checkpoint, paths, boxes, [of_people] * len(paths), max_broken)
+        made = embedded_within(checkpoint, paths, boxes, [of_people] * len(paths), max_broken)
         embedded.append((made.embeddings, [places[place] for place in made.usable]))
-    (worn, worn_at), (alone, alone_at) = embedded
-    adaptation = fit_adaptation(worn, alone)
-    comparison = checkpoint.comparison
-    if comparison is not None and comparison.adapted_calibration is not None:
-        from siamese.comparison_commands import adapted_comparison
+    worn, alone = embedded
+    adaptation = fit_adaptation(worn[0], alone[0])
+    adapted = replace(
+        checkpoint,
+        adaptation=adaptation,
+        calibration=checkpoint.adapted_calibration,
+        comparison=_comparison_beside(checkpoint.comparison, adaptation, worn, alone),
+    )
+    return adapted, len(worn[0]), len(alone[0])
 
-        comparison = adapted_comparison(comparison, adaptation, (worn, worn_at), (alone, alone_at))
-    elif comparison is not None:
+
+def _comparison_beside(
+    comparison: Comparison | None,
+    adaptation: Adaptation,
+    people: tuple[Tensor, Places],
+    products: tuple[Tensor, Places],
+) -> Comparison | None:
+    """That of an encoder once it is adapted; where nothing is known of it, none, and a warning.
+
+    Args:
+        comparison: Of the encoder as it was.
+        adaptation, people, products: As of `siamese.comparison_commands.adapted_comparison`.
+    """
+    if comparison is None:
+        return None
+    if comparison.adapted_calibration is None:
         print(
             "what its comparison says once it is adapted is not known, so it is left out; "
             "infer.py calibrate --encoder makes a file that knows",
             file=sys.stderr,
         )
-        comparison = None
-    adapted = replace(
-        checkpoint,
-        adaptation=adaptation,
-        calibration=checkpoint.adapted_calibration,
-        comparison=comparison,
-    )
-    return adapted, len(worn), len(alone)
+        return None
+    from siamese.comparison_commands import adapted_comparison
 
-
-def _embedded_split(
-    checkpoint: Checkpoint, manifest: pd.DataFrame, split: str, max_broken: float
-) -> tuple[Tensor, pd.DataFrame]:
-    """Embeddings, float32 (R, D), of a split's R usable rows, and these rows."""
-    frame = manifest[manifest["split"] == split].reset_index(drop=True)
-    if frame.empty:
-        raise CatalogError(f"the manifest has no rows of split {split!r}")
-    people = (frame["role"] == "person").tolist()
-    embedded = _embedded(checkpoint, frame["path"].tolist(), boxes_of(frame), people, max_broken)
-    return embedded.embeddings, frame.iloc[embedded.usable].reset_index(drop=True)
-
-
-def _embedded(
-    checkpoint: Checkpoint,
-    photos: Sequence[PhotoSource],
-    boxes: Sequence[Box | None],
-    people: Sequence[bool],
-    max_broken: float,
-) -> EmbeddedPhotos:
-    """Photos to report on; broken ones are named on stderr.
-
-    Raises:
-        CatalogError: More than that share cannot be used.
-    """
-    embedded = embed_with_bar(checkpoint, photos, boxes, people)
-    if len(embedded.broken) > max_broken * len(photos):
-        raise CatalogError(
-            f"{len(embedded.broken)} of {len(photos)} photos cannot be used, more than "
-            f"--max-broken {max_broken:g}; the first is {next(iter(embedded.broken.values()))}"
-        )
-    report_broken(list(embedded.broken.values()))
-    return embedded
-
-
-def _embedded_strangers(
-    checkpoint: Checkpoint, photos: Sequence[tuple[str, Box | None]], max_broken: float
-) -> tuple[Tensor | None, Places]:
-    """The strangers' embeddings, `None` where there are none, and where these photos are."""
-    if not photos:
-        return None, []
-    paths, boxes = zip(*photos, strict=True)
-    embedded = _embedded(checkpoint, paths, boxes, [True] * len(paths), max_broken)
-    if not len(embedded.embeddings):
-        raise CatalogError(f"--strangers: none of {len(photos)} photos can be used")
-    return embedded.embeddings, [photos[place] for place in embedded.usable]
-
-
-def _embedded_distractors(
-    checkpoint: Checkpoint, photos: Sequence[ListedPhoto], max_broken: float
-) -> tuple[Distractors | None, Places]:
-    """The distractors' embeddings, `None` where there are none, and where these photos are."""
-    import torch
-
-    from siamese.retrieval import Distractors
-
-    if not photos:
-        return None, []
-    products = embedded_products(checkpoint, photos, max_broken)
-    if not products:
-        raise CatalogError(f"--distractors: none of {len(photos)} photos can be used")
-    counts = torch.tensor([len(product.paths) for product in products])
-    embeddings = torch.cat([torch.from_numpy(product.embeddings) for product in products])
-    numbers = torch.arange(len(products)).repeat_interleave(counts)
-    boxes = {(photo.product_id, photo.path): photo.box for photo in photos}
-    places = [(path, boxes[each.product_id, path]) for each in products for path in each.paths]
-    return Distractors(embeddings, numbers), places
+    return adapted_comparison(comparison, adaptation, people, products)
