@@ -261,16 +261,19 @@ def search(
 
 
 def tell_uncompared(rankings: Sequence[Ranking]) -> None:
-    """A line on stderr where product photos that should be looked at again cannot be used."""
-    for ranking in rankings:
-        if ranking.uncompared:
-            best = ranking.compared + ranking.uncompared
-            print(
-                f"{ranking.query}: {ranking.uncompared} of the {best} best products could not be "
-                "compared, since their photos cannot be read where the catalog has them; index "
-                "them anew",
-                file=sys.stderr,
-            )
+    """One line on stderr where product photos that should be looked at again cannot be used."""
+    missing = [ranking for ranking in rankings if ranking.uncompared]
+    if not missing:
+        return
+    first, count = missing[0], sum(ranking.uncompared for ranking in missing)
+    best = sum(ranking.compared + ranking.uncompared for ranking in missing)
+    others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    print(
+        f"{first.query}{others}: {count} of the {best} best products could not be compared, since "
+        "their photos cannot be read where the catalog has them; index them anew, or search with "
+        "--no-comparison",
+        file=sys.stderr,
+    )
 
 
 def photos_of(sources: Sequence[str]) -> list[str]:

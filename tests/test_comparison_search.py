@@ -125,6 +125,10 @@ def test_photos_that_are_gone_leave_the_ranking_as_it_is_and_that_is_said(
     assert "8 of the 8 best products could not be compared" in gone.err
     (plain,) = run(*asked, "--json").json
     assert {**gone.json[0], "uncompared": 0} == plain
+    both = run(*asked[:2], photo, *asked[2:], "--checkpoint", compared)
+    assert f"{photo} and 1 more: 16 of the 16 best products" in both.err
+    assert both.err.count("\n") == 1
+    assert run(*asked, "--checkpoint", compared, "--no-comparison").err == ""
 
 
 def test_the_product_found_first_is_not_compared_with_itself_in_the_cohort(
