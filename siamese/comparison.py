@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -70,17 +70,6 @@ class Comparison:
         self.encoder.to(device)
         self.head.to(device)
         return self
-
-    def fitted(
-        self,
-        scale: float,
-        offset: float,
-        calibration: Calibration,
-        adapted: Calibration | None = None,
-    ) -> Comparison:
-        """The same beside an encoder of whose cosines this is known."""
-        moved = replace(self, scale=scale, offset=offset)
-        return replace(moved, calibration=calibration, adapted_calibration=adapted)
 
     def likeness(self, cosines: Tensor, logits: Tensor) -> Tensor:
         """Of pairs whose cosines and logits are known, both float (...,)."""

@@ -6,6 +6,7 @@ Shapes: R photos of a split, D embedding size, N positions, S numbers of each.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -74,12 +75,12 @@ def fit_comparison(
     """
     positions = _of_split(comparison, frame)
     moved, calibration = _fitted(comparison, positions, embeddings, frame, cohort)
-    if adaptation is None:
-        return moved.fitted(moved.scale, moved.offset, calibration)
-    adapted = adaptation(embeddings, roles_of(codes(frame)[1].tolist(), boxes_of(frame)))
-    known = cohort and cohort.adapted(adaptation)
-    _, later = _fitted(comparison, positions, adapted, frame, known)
-    return moved.fitted(moved.scale, moved.offset, calibration, later)
+    later = None
+    if adaptation is not None:
+        adapted = adaptation(embeddings, roles_of(codes(frame)[1].tolist(), boxes_of(frame)))
+        known = cohort and cohort.adapted(adaptation)
+        _, later = _fitted(comparison, positions, adapted, frame, known)
+    return replace(moved, calibration=calibration, adapted_calibration=later)
 
 
 def _fitted(
@@ -111,8 +112,8 @@ def moved_comparison(comparison: Comparison, people: Shown, products: Shown) -> 
     (worn, worn_shown), (alone, alone_shown) = (
         tuple(each[sample(len(each), ENOUGH)] for each in side) for side in (people, products)
     )
-    moved = moved_onto(worn @ alone.T, comparison.logits(worn_shown, alone_shown))
-    return comparison.fitted(*moved, comparison.calibration, comparison.adapted_calibration)
+    scale, offset = moved_onto(worn @ alone.T, comparison.logits(worn_shown, alone_shown))
+    return replace(comparison, scale=scale, offset=offset)
 
 
 def adapted_comparison(
@@ -141,7 +142,7 @@ def adapted_comparison(
         seen = positions_of(comparison, some, of_people)
         shown.append((adaptation(embeddings[chosen], roles), seen))
     moved = moved_comparison(comparison, *shown)
-    return moved.fitted(moved.scale, moved.offset, comparison.adapted_calibration)
+    return replace(moved, calibration=comparison.adapted_calibration, adapted_calibration=None)
 
 
 def reported(

@@ -33,7 +33,9 @@ FITTED = Calibration(scale=9.0, bias=-7.0)
 def compared(shop: Path, tmp_path: Path) -> Path:
     """The shop's checkpoint with a comparison that changes what comes first."""
     checkpoint = load_checkpoint(shop / "model.safetensors")
-    checkpoint.comparison = tiny_comparison(tmp_path).fitted(0.5, 0.2, FITTED)
+    checkpoint.comparison = replace(
+        tiny_comparison(tmp_path), scale=0.5, offset=0.2, calibration=FITTED
+    )
     checkpoint.save(tmp_path / "compared.safetensors")
     return tmp_path / "compared.safetensors"
 
@@ -146,7 +148,9 @@ def test_the_product_found_first_is_not_compared_with_itself_in_the_cohort(
     assert snapshot.product_ids[int(cosines.argmax())] != order[0][0]
     checkpoint.own_cohort = Cohort(torch.from_numpy(snapshot.embeddings))
     weighed = replace(FITTED, cohort_weight=0.7)
-    checkpoint.comparison = checkpoint.comparison.fitted(0.5, 0.2, weighed)
+    checkpoint.comparison = replace(
+        checkpoint.comparison, scale=0.5, offset=0.2, calibration=weighed
+    )
     (found,) = Finder(checkpoint, tmp_path / "catalog").rank([photo])
     likeness = torch.tensor([[score for _, score in order]])
     first = snapshot.product_ids.index(order[0][0])

@@ -118,7 +118,12 @@ def test_levels_are_brought_to_one_number_of_positions(tmp_path: Path) -> None:
 
 
 def test_a_file_keeps_all_of_it(tmp_path: Path) -> None:
-    made = tiny_comparison(tmp_path).fitted(2.0, -0.5, Calibration(scale=3.0, bias=1.0))
+    made = replace(
+        tiny_comparison(tmp_path),
+        scale=2.0,
+        offset=-0.5,
+        calibration=Calibration(scale=3.0, bias=1.0),
+    )
     save_comparison(made, tmp_path / "one.safetensors")
     read = load_comparison(tmp_path / "one.safetensors")
     assert read.card == made.card
@@ -162,7 +167,9 @@ def checkpoint_with(folder: Path) -> Checkpoint:
     """A tiny encoder with a comparison fitted to it."""
     checkpoint = load_checkpoint(save_checkpoint(folder / "model.safetensors"))
     fitted = Calibration(scale=9.0, bias=-7.0)
-    checkpoint.comparison = tiny_comparison(folder).fitted(0.2, 0.1, fitted)
+    checkpoint.comparison = replace(
+        tiny_comparison(folder), scale=0.2, offset=0.1, calibration=fitted
+    )
     return checkpoint
 
 
@@ -273,7 +280,7 @@ def test_logits_move_to_where_cosines_are(count: int, seed: int) -> None:
 
 
 def test_likeness_is_the_mean_of_cosine_and_moved_logit(tmp_path: Path) -> None:
-    made = tiny_comparison(tmp_path).fitted(2.0, -0.5, Calibration())
+    made = replace(tiny_comparison(tmp_path), scale=2.0, offset=-0.5, calibration=Calibration())
     cosines, logits = torch.tensor([0.4, 0.2]), torch.tensor([0.5, 0.1])
     assert made.likeness(cosines, logits).tolist() == pytest.approx([0.45, -0.05])
     others = made.of_others(torch.tensor([0.1, 0.3]), logits)

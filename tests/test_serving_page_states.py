@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -330,7 +331,9 @@ def test_the_order_of_compared_products_stays_when_a_filter_comes(
     copy_of(shop, tmp_path)
     checkpoint = load_checkpoint(tmp_path / "model.safetensors")
     fitted = Calibration(scale=9.0, bias=-7.0)
-    checkpoint.comparison = tiny_comparison(tmp_path).fitted(0.5, 0.2, fitted)
+    checkpoint.comparison = replace(
+        tiny_comparison(tmp_path), scale=0.5, offset=0.2, calibration=fitted
+    )
     checkpoint.save(tmp_path / "model.safetensors")
     with served(tmp_path) as address, visits(chromium, address) as visit:
         page = visit().page
