@@ -33,7 +33,7 @@ from datasets.manifest import write_manifest
 from datasets.module import ProductPhotos
 from siamese.callbacks import Speed
 from siamese.checkpoint import Checkpoint
-from siamese.cli import TrainingCLI, quieten, wandb_mode
+from siamese.cli import TrainingCLI, failing_when_stopped, quieten, wandb_mode
 from siamese.cohort import cohort_of, sample
 from siamese.errors import UserError
 from siamese.evaluation import evaluate, fit
@@ -86,8 +86,9 @@ def train(arguments: list[str]) -> None:
     torch.set_num_threads(max(1, available_cores() - data.workers))  # they wait for each other
     check_rivals(cli.config["rivals"], folder)
     try:
-        trainer.fit(module, data, ckpt_path=resume_from(cli.config["ckpt_path"], folder))
-    except SystemExit:  # Lightning's answer to Control-C
+        with failing_when_stopped():
+            trainer.fit(module, data, ckpt_path=resume_from(cli.config["ckpt_path"], folder))
+    except SystemExit:  # Lightning's answer to Control-C, and to SIGTERM
         if trainer.interrupted and trainer.is_global_zero:
             print(f"\ninterrupted; {remedy_of(cli)}", file=sys.stderr)
         raise

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from datasets.joint_batches import ProductBatches
 from datasets.module import ProductPhotos
+from siamese.cli import failing_when_stopped
 from siamese.pair_score import info_nce_loss
 from siamese.preprocessing import Preprocessing
 from siamese.runtime import training_precision
@@ -65,7 +66,8 @@ def fit_head(module: HeadModule, batches: ProductBatches) -> None:
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
     )
-    trainer.fit(module.train(), DataLoader(batches, batch_size=None))
+    with failing_when_stopped():
+        trainer.fit(module.train(), DataLoader(batches, batch_size=None))
 
 
 def head_parser(

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from datasets.street import StreetPhoto, read_street, split_street
 from datasets.street_views import StreetViews
 from siamese.checkpoint import load_checkpoint
-from siamese.cli import quieten
+from siamese.cli import failing_when_stopped, quieten
 from siamese.errors import UserError
 from siamese.files import check_writable
 from siamese.isolation import SEEN, Isolation
@@ -196,7 +196,8 @@ def train(
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
     )
-    trainer.fit(module.train(), loader)
+    with failing_when_stopped():
+        trainer.fit(module.train(), loader)
     return Isolation(module.network, isolation.preprocessing)
 
 

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, NoReturn
@@ -166,6 +167,16 @@ class SaveConfig(SaveConfigCallback):
         path = Path(trainer.default_root_dir) / "config.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         self.parser.save(self.config, path, skip_none=False, overwrite=True)
+
+
+@contextmanager
+def failing_when_stopped() -> Iterator[None]:
+    """Lightning answers SIGTERM with an exit without a code, as if all had been done; this gives
+    it one."""
+    try:
+        yield
+    except SystemExit as stop:
+        raise SystemExit(stop.code or 1) from stop
 
 
 def quieten() -> None:

@@ -168,7 +168,10 @@ def test_another_encoders_checkpoint_is_refused(
         assert "Traceback" not in said
 
 
-def test_control_c_says_how_to_go_on(settings: dict[str, object], tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_fails_and_says_how_to_go_on(
+    settings: dict[str, object], tmp_path: Path, how: signal.Signals
+) -> None:
     settings["trainer"]["max_epochs"] = 10_000  # type: ignore[index]
     command = [sys.executable, str(ROOT / "train.py"), *write_config(settings, tmp_path / "c.yaml")]
     process = subprocess.Popen(
@@ -180,7 +183,7 @@ def test_control_c_says_how_to_go_on(settings: dict[str, object], tmp_path: Path
     )
     while not (tmp_path / "run/last.ckpt").exists() and process.poll() is None:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert b"--ckpt_path last goes on" in said
