@@ -1,9 +1,9 @@
 """A training set from product photos alone: each garment cut out and worn by drawn people.
 
 Folder: `cutouts/KEY.png` (RGBA), `backgrounds/KEY.jpg`, `photos/KEY-N.jpg` (0: as a shop shows
-it; from 1 on: people), `boxes/KEY.json` (where these wear it). A photo depends on (seed, product,
-number) and on which other products there are; products that come later are added, what is there
-is kept.
+it; from 1 on: people), `notes/KEY.json` (where these wear it, and what beside it). A photo
+depends on (seed, product, number) and on which other products there are; products that come later
+are added, what is there is kept.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from datasets.rendered_brushes import Image
 from siamese.boxes import boxes_of
 from siamese.photos import PhotoError, open_photo
 from siamese.preprocessing import Box
+from siamese.worn import ALSO_WORN
 
 VERSION = 3
 MARKER, PRODUCTS = "composed.json", "products.json"
@@ -63,6 +64,13 @@ class Garment(NamedTuple):
     kind: Kind
 
 
+class Note(NamedTuple):
+    """Where a person wears the garment, in pixels of the photo, and the key of another one."""
+
+    box: tuple[float, ...]
+    also_worn: str | None
+
+
 class Drawing(NamedTuple):
     """One product's photos, and the garments that each photo of a person may use beside it."""
 
@@ -70,7 +78,6 @@ class Drawing(NamedTuple):
     garment: Garment
     others: tuple[tuple[Garment, ...], ...]
     recipe: Recipe
-    boxes: bool
 
 
 def compose(
@@ -89,12 +96,13 @@ def compose(
             Of a photo with a box, `x1, y1, x2, y2`, the garment in the box is cut out.
         recipe: How to draw.
         workers: Processes.
-        boxes: Whether to say where in photos of people the garment is. In folders drawn before
-            boxes were noted, this draws the photos once more, the same ones.
+        boxes: Whether to say where in photos of people the garment is.
 
     Returns:
-        product_id, number (0: as a shop shows it) and path of each photo; with `boxes` x1, y1, x2
-        and y2, too, of photos of people.
+        product_id, number (0: as a shop shows it) and path of each photo, and `also_worn`, the
+        product that a person wears besides; with `boxes` x1, y1, x2 and y2 of photos of people,
+        too. In folders drawn before all that was noted the photos are drawn once more, the same
+        ones.
 
     Raises:
         ManifestError: The folder was drawn with another recipe, other splits or kinds, or no
@@ -117,9 +125,7 @@ def compose(
     tasks = []
     for _, part in usable.groupby("split"):
         garments = [Garment(*pair) for pair in zip(part["key"], part["kind"], strict=True)]
-        tasks += [
-            Drawing(folder, one, _others(one, garments, recipe), recipe, boxes) for one in garments
-        ]
+        tasks += [Drawing(folder, one, _others(one, garments, recipe), recipe) for one in garments]
     run_tasks(_draw, tasks, workers, "composing photos")
     photos = pd.DataFrame(
         [
@@ -129,9 +135,12 @@ def compose(
         ],
         columns=["product_id", "number", "path"],
     )
+    notes = [note for key in usable["key"] for note in _read_notes(folder, key, recipe)]
+    names = dict(zip(usable["key"], usable["product_id"], strict=True))
+    of_people = photos["number"] > 0
+    photos.loc[of_people, ALSO_WORN] = [names.get(note.also_worn or "") for note in notes]
     if boxes:
-        worn = [box for key in usable["key"] for box in _read_boxes(folder, key, recipe)]
-        photos.loc[photos["number"] > 0, list(BOX)] = worn
+        photos.loc[of_people, list(BOX)] = np.array([note.box for note in notes], np.float64)
     return photos
 
 
@@ -167,7 +176,7 @@ def _random(recipe: Recipe, key: str, number: int) -> np.random.Generator:
 def _claim(folder: Path, recipe: Recipe) -> None:
     """Mark the folder as drawn with this recipe, or refuse."""
     marker, parameters = folder / MARKER, {"version": VERSION, **asdict(recipe)}
-    for place in ("cutouts", "backgrounds", "photos", "boxes"):
+    for place in ("cutouts", "backgrounds", "photos", "notes"):
         (folder / place).mkdir(parents=True, exist_ok=True)
     try:
         found = json.loads(marker.read_text()) if marker.exists() else parameters
@@ -204,16 +213,21 @@ def _photo(folder: Path, key: str, number: int) -> Path:
     return folder / "photos" / f"{key}-{number}.jpg"
 
 
-def _boxes(folder: Path, key: str) -> Path:
-    return folder / "boxes" / f"{key}.json"
+def _notes(folder: Path, key: str) -> Path:
+    return folder / "notes" / f"{key}.json"
 
 
-def _read_boxes(folder: Path, key: str, recipe: Recipe) -> np.ndarray:
-    """float64 (views, 4)."""
-    path = _boxes(folder, key)
+def _read_notes(folder: Path, key: str, recipe: Recipe) -> list[Note]:
+    """Of each photo of a person."""
+    path = _notes(folder, key)
     try:
-        return np.array(json.loads(path.read_text()), np.float64).reshape(recipe.views, len(BOX))
-    except ValueError as error:
+        notes = [
+            Note(tuple(map(float, box)), beside) for box, beside in json.loads(path.read_text())
+        ]
+        if len(notes) != recipe.views or any(len(note.box) != len(BOX) for note in notes):
+            raise ValueError("has other photos")
+        return notes
+    except (TypeError, ValueError) as error:
         raise ManifestError(f"{path}: damaged; delete it and start again") from error
 
 
@@ -262,13 +276,13 @@ def _read_cutout(path: Path) -> Cutout:
 
 
 def _draw(task: Drawing) -> None:
-    """Draw the photos of one product that are missing, and note its boxes."""
-    folder, (key, kind), others, recipe, boxes = task
+    """Draw the photos of one product that are missing, and note where and with what it is worn."""
+    folder, (key, kind), others, recipe = task
     paths = [_photo(folder, key, number) for number in range(recipe.views + 1)]
-    noted = _boxes(folder, key)
-    if all(path.exists() for path in paths) and (noted.exists() or not boxes):
+    noted = _notes(folder, key)
+    if all(path.exists() for path in (*paths, noted)):
         return
-    found = []
+    notes = []
     for number, path in enumerate(paths):
         random = _random(recipe, key, number + 1)
         cutout = _read_cutout(folder / "cutouts" / f"{key}.png")
@@ -278,11 +292,14 @@ def _draw(task: Drawing) -> None:
             beside = others[number - 1]
             worn = [(_read_cutout(folder / "cutouts" / f"{k}.png"), what) for k, what in beside]
             behind = _read_background(folder / "backgrounds" / f"{beside[0].key}.jpg")
-            image, box = person_photo(cutout, kind, worn, behind, recipe.style, random)
-            found.append([round(side, 1) for side in box])
-        if not path.exists():
-            write_atomically(path, as_jpeg(image))
-    write_atomically(noted, json.dumps(found).encode())
+            image, box, place = person_photo(cutout, kind, worn, behind, recipe.style, random)
+            also_worn = None if place is None else beside[place].key
+            notes.append(Note(tuple(round(side, 1) for side in box), also_worn))
+        drawn = as_jpeg(image)
+        # One that was drawn before there were more products to be worn beside it is another.
+        if not path.exists() or (not noted.exists() and path.read_bytes() != drawn):
+            write_atomically(path, drawn)
+    write_atomically(noted, json.dumps(notes).encode())
 
 
 def _read_background(path: Path) -> Image:

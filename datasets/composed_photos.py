@@ -57,10 +57,12 @@ PLAIN_SCENES = ("studio", "white")
 
 
 class PersonPhoto(NamedTuple):
-    """A photo of a person, uint8 (256, 192, 3) RGB, and the worn garment's box in its pixels."""
+    """A photo of a person, uint8 (256, 192, 3) RGB; the worn garment's box in its pixels; and
+    which of the other garments is worn beside it, if one is."""
 
     photo: Image
     box: BoxOfPhoto
+    beside: int | None
 
 
 def product_photo(cutout: Cutout, random: np.random.Generator) -> Image:
@@ -95,7 +97,7 @@ def person_photo(
     studio = style == "training" and random.random() < STUDIOS
     canvas = _scene(background, style, studio, random)
     cutout = smoothed(cutout, random)
-    matrix = np.eye(3)
+    matrix, beside = np.eye(3), None
     if kind == "object":
         worn = _draw_object(canvas, cutout, random)
     else:
@@ -103,9 +105,9 @@ def person_photo(
         person = draw_person(random)
         draw_back_hair(canvas, figure, person)
         if kind == "bottom":
-            worn = _draw_in_bottom(canvas, figure, person, cutout, others, random)
+            worn, beside = _draw_in_bottom(canvas, figure, person, cutout, others, random)
         else:
-            worn = _draw_in_top(canvas, figure, person, (cutout, kind), others, random)
+            worn, beside = _draw_in_top(canvas, figure, person, (cutout, kind), others, random)
         draw_head(canvas, figure, person)
         draw_front_hair(canvas, figure, person, random)
         draw_accessory(canvas, figure, person)
@@ -118,7 +120,7 @@ def person_photo(
     if style == "unlike":
         photo, tilt = other_camera(photo, random)
         matrix = tilt @ matrix
-    return PersonPhoto(photo, seen(worn.whole, matrix, size))
+    return PersonPhoto(photo, seen(worn.whole, matrix, size), beside)
 
 
 def _scene(background: Image, style: Style, studio: bool, random: np.random.Generator) -> Image:
@@ -147,20 +149,21 @@ def _draw_in_bottom(
     cutout: Cutout,
     others: Sequence[Dressed],
     random: np.random.Generator,
-) -> Worn:
-    """The body with the garment below the waist and another above it, in place."""
+) -> tuple[Worn, int | None]:
+    """The body with the garment below the waist and another above it, in place; which of the
+    others that is, or `None` for a drawn one."""
     for side in SIDES:
         draw_arm(canvas, figure, person, side)
     draw_body(canvas, figure, person)
-    dressed = _first(others, get_args(Top)) if random.random() < 0.5 else None
-    if dressed is None:
+    beside = _first(others, get_args(Top)) if random.random() < 0.5 else None
+    if beside is None:
         garment = _another(random, TOPS[:6])
         tucked = replace(garment, hem=min(garment.hem, 78.0), hem_curve=0.0, flare=0.0)
         draw_front(canvas, figure, tucked, random)
         for side in SIDES:
             draw_sleeve(canvas, figure, tucked, side)
     else:
-        top, kind = dressed
+        top, kind = others[beside]
         lay = _lay_of_top(top, kind)
         fit = draw_fit(random, kind, lay)
         draw_worn(canvas, figure, top, lay, replace(fit, bottom=min(fit.bottom, 80.0)), random)
@@ -170,7 +173,7 @@ def _draw_in_bottom(
     worn = draw_worn(canvas, figure, cutout, lay, draw_fit(random, "bottom", lay), random)
     for side in figure.arms_in_front:
         draw_arm(canvas, figure, person, side, forearm_only=True)
-    return worn
+    return worn, beside
 
 
 def _draw_in_top(
@@ -180,8 +183,9 @@ def _draw_in_top(
     dressed: Dressed,
     others: Sequence[Dressed],
     random: np.random.Generator,
-) -> Worn:
-    """The body in a top or dress; with a top another garment below the waist, in place."""
+) -> tuple[Worn, int | None]:
+    """The body in a top or dress; with a top another garment below the waist, in place, and which
+    of the others that is, or `None` for a drawn one."""
     cutout, kind = dressed
     lay = _lay_of_top(cutout, kind)
     fit = draw_fit(random, kind, lay)
@@ -192,18 +196,18 @@ def _draw_in_top(
             draw_arm(canvas, figure, person, side)
             boxes += draw_sleeve_of(canvas, figure, cutout, lay, fit, side)
     draw_body(canvas, figure, person)
-    tucked = random.random() < 0.25
+    tucked, beside = random.random() < 0.25, None
     if kind != "dress" and not tucked:
-        _draw_lower(canvas, figure, others, random)
+        beside = _draw_lower(canvas, figure, others, random)
     worn = draw_worn(canvas, figure, cutout, lay, fit, random)
     if kind != "dress" and tucked:
-        _draw_lower(canvas, figure, others, random)
+        beside = _draw_lower(canvas, figure, others, random)
     if random.random() < 0.08:
         draw_front(canvas, figure, _another(random, ("jacket",)), random, opened=True)
     for side in figure.arms_in_front:
         draw_arm(canvas, figure, person, side, forearm_only=sleeveless)
         boxes += draw_sleeve_of(canvas, figure, cutout, lay, fit, side)
-    return Worn(worn.body, _around([worn.whole, *boxes]))
+    return Worn(worn.body, _around([worn.whole, *boxes])), beside
 
 
 def _around(boxes: Sequence[Box]) -> Box:
@@ -214,15 +218,16 @@ def _around(boxes: Sequence[Box]) -> Box:
 
 def _draw_lower(
     canvas: Image, figure: Figure, others: Sequence[Dressed], random: np.random.Generator
-) -> None:
-    """Trousers or a skirt, real or drawn, in place."""
-    dressed = _first(others, ("bottom",)) if random.random() < 0.5 else None
-    if dressed is None:
+) -> int | None:
+    """Trousers or a skirt, real or drawn, in place; which of the others, `None` for a drawn one."""
+    beside = _first(others, ("bottom",)) if random.random() < 0.5 else None
+    if beside is None:
         draw_front(canvas, figure, _another(random, BOTTOMS), random)
-        return
-    bottom, _ = dressed
+        return None
+    bottom, _ = others[beside]
     lay = lay_of(bottom.alpha, "bottom")
     draw_worn(canvas, figure, bottom, lay, draw_fit(random, "bottom", lay), random)
+    return beside
 
 
 def _lay_of_top(cutout: Cutout, kind: Kind) -> Lay:
@@ -231,8 +236,9 @@ def _lay_of_top(cutout: Cutout, kind: Kind) -> Lay:
     return replace(lay, sleeves={}) if kind == "sleeveless" else lay
 
 
-def _first(others: Sequence[Dressed], kinds: Sequence[str]) -> Dressed | None:
-    return next((dressed for dressed in others if dressed[1] in kinds), None)
+def _first(others: Sequence[Dressed], kinds: Sequence[str]) -> int | None:
+    """Place of the first of these kinds."""
+    return next((place for place, (_, kind) in enumerate(others) if kind in kinds), None)
 
 
 def _another(random: np.random.Generator, kinds: tuple[str, ...]) -> Garment:

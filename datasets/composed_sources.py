@@ -17,6 +17,7 @@ from datasets.composed import Recipe, compose
 from datasets.composed_photos import Kind, Style
 from datasets.manifest import BOX, ManifestError, make_manifest, validate, write_manifest
 from siamese.errors import UserError
+from siamese.worn import ALSO_WORN
 
 Split = Literal["train", "validation", "test"]
 ALL: tuple[Split, ...] = get_args(Split)
@@ -111,7 +112,9 @@ def read_composed(
         if source.compose:
             frame = _with_views(frame, Path(folder) / name, source, recipe, workers, boxes)
         if len(sources) > 1:
-            frame["product_id"] = name + ":" + frame["product_id"]
+            for column in ("product_id", ALSO_WORN):
+                if column in frame:
+                    frame[column] = name + ":" + frame[column]
         parts.append(frame)
     return make_manifest(pd.concat(parts, ignore_index=True))
 

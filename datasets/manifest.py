@@ -9,6 +9,7 @@ A manifest is a DataFrame with one row per photo of a product:
 | role | `product` (the shop's photo) or `person` (someone wearing it) |
 | split | `train`, `validation` or `test`; a product lies in one split only |
 | x1, y1, x2, y2 | optional: where the product is, in pixels of the upright photo |
+| also_worn | optional: other products that the photo shows, ids between semicolons |
 | others | attributes of the product or photo, of any type |
 
 A photo may be listed in several rows of one split when it shows several products (or the same
@@ -28,6 +29,7 @@ from datasets.checks import COPY, PHOTO, REQUIRED, ROLES, SPLITS, all_faults
 from siamese.boxes import BOX
 from siamese.errors import UserError
 from siamese.files import separator_of
+from siamese.worn import ALSO_WORN
 
 __all__ = [
     "BOX",
@@ -83,7 +85,7 @@ def read_manifest(path: str | Path, text: Collection[str] = ()) -> pd.DataFrame:
         ManifestError: no such file, not readable, empty, or without a required column.
     """
     path = Path(path)
-    frame = _read_table(path, text)
+    frame = _read_table(path, [*text, ALSO_WORN])
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise ManifestError(

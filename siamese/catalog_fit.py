@@ -46,10 +46,10 @@ def fit_among(
     """
     from scipy.optimize import minimize_scalar
 
-    if len(np.unique(product[is_person])) < ENOUGH:
+    if len(np.unique(product.reshape(len(product), -1)[is_person, 0])) < ENOUGH:
         cohort = None
     parts = list(asked_of_halves(embedding, product, is_person, draws, seed, cohort, likeness))
-    truth = torch.cat([part.right >= 0 for part in parts])
+    truth = torch.cat([(part.right >= 0).any(dim=1) for part in parts])
     if bool(truth.all()) or not bool(truth.any()):
         return calibration
     calibration = _fit_presence(parts, truth, calibration)
@@ -58,9 +58,10 @@ def fit_among(
         factor = calibration.scale * math.exp(log_sharpness)
         total = 0.0
         for scores, right, _ in parts:
-            there = right >= 0
+            own = right[:, 0]
+            there = own >= 0
             likelihood = (factor * scores[there].double()).log_softmax(dim=1)
-            total -= float(likelihood.gather(1, right[there][:, None]).sum())
+            total -= float(likelihood.gather(1, own[there][:, None]).sum())
         return total
 
     sharpness = math.exp(minimize_scalar(surprise, bounds=(-3, 3), method="bounded").x)

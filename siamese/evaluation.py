@@ -30,6 +30,7 @@ from siamese.retrieval import (
     measure_drawn,
 )
 from siamese.verification import Pairs, VerificationReport, draw_pairs, verify
+from siamese.worn import worn_products
 
 CATALOG_SIZES = (50, 300)
 PAIRS_PER_PRODUCT = 10
@@ -62,8 +63,9 @@ def fit(
     pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
     alike = _of_pairs(embedding, pairs, likeness)
     fitted = fit_calibration(alike, torch.from_numpy(pairs.same), raw)
+    worn = _worn(frame)
     return fit_among(
-        embedding, product, is_person, fitted, seed=seed, cohort=cohort, likeness=likeness
+        embedding, worn, is_person, fitted, seed=seed, cohort=cohort, likeness=likeness
     )
 
 
@@ -82,7 +84,9 @@ def evaluate(
 
     A column `category` adds hard pairs (negatives of the same category); a column `twin_group`
     adds a ranking and an open set with one product per group. Products that nobody wears are in
-    no drawn catalog; a line of their own ranks them along with all others.
+    no drawn catalog; a line of their own ranks them along with all others. Where a column
+    `also_worn` names what else photos without a box show, a line counts any of it as right, and
+    so do open sets.
 
     Args:
         embedding: Unit embeddings, float32 (R, D).
@@ -133,6 +137,15 @@ def evaluate(
             number[~is_person],
             likeness=likeness,
         )
+    worn = torch.from_numpy(_worn(frame))
+    if worn.shape[1] > 1:
+        retrieval["all, anything worn"] = measure(
+            embedding[is_person],
+            worn[is_person],
+            embedding[~is_person],
+            worn[~is_person, 0],
+            likeness=likeness,
+        )
     if distractors is not None:
         retrieval[f"{len(both)} + {len(distractors)} distractors"] = _rank(
             embedding, frame, both, len(both), draws, seed, likeness, distractors
@@ -160,16 +173,16 @@ def _open_sets(
         nobody could say so.
     """
     product, is_person = codes(frame)
-    answers = {}
+    worn, answers = _worn(frame), {}
     if len(np.intersect1d(product[is_person], product[~is_person])) > 1:
         answers["half of the products"] = ask(
-            embedding, product, is_person, calibration, draws, seed, cohort, likeness
+            embedding, worn, is_person, calibration, draws, seed, cohort, likeness
         )
     if single is not None and len(single) > 1:
         kept = np.isin(product, single)
         answers["half, no twins"] = ask(
             embedding[torch.from_numpy(kept)],
-            product[kept],
+            worn[kept],
             is_person[kept],
             calibration,
             draws,
@@ -179,7 +192,7 @@ def _open_sets(
         )
     if strangers is not None:
         answers[f"what {len(strangers)} strangers wear"] = ask_strangers(
-            embedding, product, is_person, strangers, calibration, draws, seed, cohort, likeness
+            embedding, worn, is_person, strangers, calibration, draws, seed, cohort, likeness
         )
     return {line: report_open_set(found, calibration, draws) for line, found in answers.items()}
 
@@ -204,6 +217,11 @@ def codes(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Product numbers, int64 (R,), in order of the ids; and whether each row shows a person."""
     numbers, _ = pd.factorize(frame["product_id"], sort=True)
     return numbers.astype(np.int64), (frame["role"] == "person").to_numpy(dtype=bool, copy=True)
+
+
+def _worn(frame: pd.DataFrame) -> np.ndarray:
+    """All that photos show, by the numbers of `codes`, int64 (R, any)."""
+    return worn_products(frame, pd.factorize(frame["product_id"], sort=True)[1].tolist())
 
 
 def _of_pairs(embedding: Tensor, pairs: Pairs, likeness: Cosines) -> Tensor:

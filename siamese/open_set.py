@@ -1,7 +1,8 @@
 """Is the product in the catalog at all? Half of the queries' products are taken out, or half of
 the queries are of strangers.
 
-Shapes: Q queries, S photos of strangers, M gallery photos, N catalog products, D embedding size.
+Shapes: Q queries, A products at most that one of them shows, S photos of strangers, M gallery
+photos, N catalog products, D embedding size.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Asked(NamedTuple):
 
     Args:
         scores: Best cosine of each product, float (Q, N).
-        right: Number of the right product, int64 (Q,), −1 if missing.
+        right: Number of the right product, int64 (Q, A), −1 if missing: first of the one that is
+            asked for, then of others that the photo shows.
         cohort: What `Cohort.cosines` gives, float (Q, any), if there is one.
     """
 
@@ -95,7 +97,8 @@ def ask(
 
     Args:
         embedding: Unit embeddings, float32 (R, D).
-        product: int64 (R,).
+        product: int64 (R,), or (R, A): each photo's own product, and others that it shows, −1 for
+            none. The answer "it is in the catalog" is right if any of them is.
         is_person: bool (R,).
         calibration: Cosine → probability.
         draws: Random halves, each with photos drawn anew.
@@ -127,11 +130,12 @@ def ask_strangers(
         seed: Of the draws.
     """
     random = np.random.default_rng(seed)
-    products, number = np.unique(product[~is_person], return_inverse=True)
-    own = np.flatnonzero(is_person & np.isin(product, products))
-    right = torch.from_numpy(np.searchsorted(products, product[own]))
+    worn = product.reshape(len(product), -1)
+    products, number = np.unique(worn[~is_person, 0], return_inverse=True)
+    own = np.flatnonzero(is_person & np.isin(worn[:, 0], products))
+    right = _places(products, worn[own])
     queries = torch.cat([embedding[own], strangers])
-    right = torch.cat([right, torch.full((len(strangers),), -1)])
+    right = torch.cat([right, torch.full((len(strangers), right.shape[1]), -1)])
     gallery = embedding[torch.from_numpy(~is_person)]
     every = _question(queries, gallery, number, right, cohort, likeness)
     count = min(len(own), len(strangers))
@@ -165,7 +169,8 @@ def _answers(asked: Iterable[Asked], calibration: Calibration) -> Answers:
         size = scores.shape[1]
         among = calibration.among(scores, cohort)
         best, place = among[:, :-1].max(dim=1)
-        parts.append((1 - among[:, -1], right >= 0, best, place == right))
+        is_right = (place[:, None] == right).any(dim=1)
+        parts.append((1 - among[:, -1], (right >= 0).any(dim=1), best, is_right))
     present, is_present, best, is_right = (torch.cat(column) for column in zip(*parts, strict=True))
     return Answers(present, is_present, best, is_right, size)
 
@@ -180,12 +185,18 @@ def asked_of_halves(
     likeness: Cosines = COSINES,
 ) -> Iterator[Asked]:
     """Per draw what is asked of a half of the products."""
-    for queries, gallery in _halves(product, is_person, draws, seed):
-        products, number = np.unique(product[gallery], return_inverse=True)
-        place = np.searchsorted(products, product[queries]).clip(max=len(products) - 1)
-        right = torch.from_numpy(np.where(products[place] == product[queries], place, -1))
+    worn = product.reshape(len(product), -1)
+    for queries, gallery in _halves(worn[:, 0], is_person, draws, seed):
+        products, number = np.unique(worn[gallery, 0], return_inverse=True)
+        right = _places(products, worn[queries])
         asked = embedding[queries], embedding[gallery]
         yield _question(*asked, number, right, cohort, likeness)
+
+
+def _places(products: np.ndarray, asked: np.ndarray) -> Tensor:
+    """Where products that are asked for, int64 (Q, A), are among some in order; −1: nowhere."""
+    place = np.searchsorted(products, asked).clip(max=len(products) - 1)
+    return torch.from_numpy(np.where(products[place] == asked, place, -1))
 
 
 def _question(

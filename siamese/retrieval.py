@@ -195,7 +195,8 @@ def measure(
 
     Args:
         query: Unit embeddings, float (Q, D).
-        query_product: int64 (Q,), any numbers.
+        query_product: int64 (Q,), any numbers; or (Q, A), where any of a query's A products is
+            right, and negative numbers are none.
         gallery: Unit embeddings, float (M, D).
         gallery_product: int64 (M,), any numbers; several photos of one product count by the best.
         top: The k of top-k.
@@ -216,11 +217,12 @@ def measure(
     ranks, precisions = [], []
     for start in range(0, len(query), chunk):
         cosine = likeness.of_gallery(query[start : start + chunk], gallery, number)
-        asked = query_product[start : start + chunk]
+        asked = query_product[start : start + chunk].reshape(len(cosine), -1)
         place = torch.searchsorted(products, asked).clamp(max=len(products) - 1)
         right = torch.where(products[place] == asked, place, -1)
-        ranks.append(ranks_of(product_scores(cosine, number, len(products)), right))
-        precisions.append(average_precisions(cosine, number == right[:, None]))
+        scores = product_scores(cosine, number, len(products))
+        ranks.append(torch.stack([ranks_of(scores, each) for each in right.T]).amin(dim=0))
+        precisions.append(average_precisions(cosine, (number == right[:, :, None]).any(dim=1)))
     rank = torch.cat(ranks)
     return RetrievalReport(
         queries=len(query),

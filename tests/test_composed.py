@@ -97,14 +97,37 @@ def test_boxes_are_given_where_they_are_asked_for_in_folders_of_before_too(
     assert boxes.loc[~people, ["x1", "y1", "x2", "y2"]].isna().all(axis=None)
     assert find_faults(boxes, check_files=True, compare_contents=False).empty
     # As drawn before boxes were noted: they are found anew, the photos stay what they were.
-    noted = made / "clothing" / "boxes"
+    noted = made / "clothing" / "notes"
     for path in noted.iterdir():
         path.unlink()
     assert read_composed(made, sources=sources, views=2, workers=1, boxes=True).equals(boxes)
     assert {path: path.read_bytes() for path in before} == before
-    next(noted.iterdir()).write_text("[[1, 2")
+    next(noted.iterdir()).write_text("[[[1, 2")
     with pytest.raises(ManifestError, match="damaged; delete it"):
         read_composed(made, sources=sources, views=2, workers=1, boxes=True)
+
+
+def test_what_people_wear_besides_is_told(shop: Path, tmp_path: Path) -> None:
+    """Every second product is a pair of trousers, so that people in shirts may wear one."""
+    table = pd.read_csv(shop / "images.csv")
+    table["label"] = ["Pants" if number % 2 else "T-Shirt" for number in range(len(table))]
+    table.to_csv(shop / "images.csv", index=False)
+    sources = sources_of(shop)
+    frame = read_composed(tmp_path / "made", sources=sources, views=6, workers=1)
+    kinds = frame.drop_duplicates("product_id").set_index("product_id")
+    people = frame[frame["role"] == "person"]
+    assert frame.loc[frame["role"] == "product", "also_worn"].isna().all()
+    told = people[people["also_worn"].notna()]
+    assert 0.15 < len(told) / len(people) < 0.85
+    beside = kinds.loc[told["also_worn"]]
+    assert (beside["split"].to_numpy() == told["split"].to_numpy()).all()
+    assert (beside["label"].to_numpy() != told["label"].to_numpy()).all()
+    twice = [*sources, *sources_of(shop, compose=())]
+    both = read_composed(tmp_path / "made2", sources=twice, views=6, workers=1)
+    named = both["also_worn"].dropna()
+    assert len(named) == len(told)
+    assert named.str.startswith("clothing1:").all()
+    assert set(named) <= set(both["product_id"])
 
 
 def test_only_the_named_splits_are_kept_and_composed(shop: Path, tmp_path: Path) -> None:

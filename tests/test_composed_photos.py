@@ -204,7 +204,8 @@ def test_the_box_is_where_the_garment_shows(kind: str, style: str) -> None:
     inside, overlaps = [], []
     for seed in range(12):
         random = np.random.default_rng(seed)
-        photo, (x1, y1, x2, y2) = person_photo(cutout, kind, [], wooden_floor(), style, random)  # type: ignore[arg-type]
+        made = person_photo(cutout, kind, [], wooden_floor(), style, random)  # type: ignore[arg-type]
+        photo, (x1, y1, x2, y2) = made.photo, made.box
         r, g, b = photo.astype(int).transpose(2, 0, 1)
         ys, xs = np.nonzero((g > 1.6 * r) & (b > 1.6 * r) & (g > 40))
         inside.append(((xs >= x1 - 2) & (xs <= x2 + 2) & (ys >= y1 - 2) & (ys <= y2 + 2)).mean())
@@ -222,3 +223,30 @@ def test_a_product_photo_is_the_garment_on_white() -> None:
     assert photo[:6].mean() > 235
     centre = photo[HEIGHT // 2 - 8 : HEIGHT // 2 + 8, WIDTH // 2 - 8 : WIDTH // 2 + 8]
     assert np.abs(centre.reshape(-1, 3).mean(axis=0) - RED).max() < 25
+
+
+@pytest.mark.parametrize(("kind", "lower"), [("long-sleeved", "bottom"), ("bottom", "top")])
+def test_what_is_worn_beside_the_garment_is_told_and_shows(kind: str, lower: str) -> None:
+    """Of others, the first that fits; its colour shows where it is told, and only there."""
+    red = red_cutout()
+    cyan, magenta = (
+        Cutout(np.full_like(red.pixels, colour), red.alpha)
+        for colour in ((0, 200, 200), (200, 0, 200))
+    )
+    others = [(magenta, "dress"), (cyan, lower), (magenta, lower)]
+    told, shown, later = [], [], []
+    for seed in range(24):
+        random = np.random.default_rng(seed)
+        made = person_photo(red, kind, others, wooden_floor(), "unlike", random)  # type: ignore[arg-type]
+        told.append(made.beside)
+        r, g, b = made.photo.astype(int).transpose(2, 0, 1)
+        shown.append(((g > 1.4 * r) & (b > 1.4 * r) & (g > 40)).mean())
+        later.append(((r > 1.4 * g) & (b > 1.4 * g) & (r > 40)).mean())
+    assert set(told) == {None, 1}
+    shares = np.array(shown)
+    beside = np.array([place is not None for place in told])
+    assert 0.2 < beside.mean() < 0.8
+    assert np.median(shares[beside]) > 0.02
+    # Clothes that are drawn where none is told may have such a colour, now and then.
+    assert np.median(shares[~beside]) < 0.005
+    assert np.median(later) < 0.005

@@ -1,124 +1,136 @@
-"""Garments that people wear in product photos are cut out and become pairs."""
+"""Photos that show several products: what reports then count as right."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from helpers_isolation import KnownIsolation, groups_with, isolation_of
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
 
-from datasets import worn
-from datasets.manifest import ManifestError, find_faults, read_manifest
-from datasets.worn import read_worn
-from siamese.isolation_file import save_isolation
-from siamese.photos import open_photo
-
-DRESSED = groups_with(
-    (96, 64), skin=(22, 4, 42, 20), upper=(16, 20, 48, 60), lower=(18, 60, 46, 92)
-)
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    """Four products: a person in a red top, the top alone, a watch, and a damaged photo."""
-    folder = tmp_path / "fashion"
-    (folder / "images").mkdir(parents=True)
-    worn_photo = np.full((96, 64, 3), 255, np.uint8)
-    worn_photo[4:20, 22:42] = (220, 180, 150)
-    worn_photo[20:60, 16:48] = (200, 30, 40)
-    worn_photo[60:92, 18:46] = (30, 30, 160)
-    lines = ["id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage"]
-    kinds = {"1": "Topwear", "2": "Topwear", "3": "Watches", "4": "Topwear"}
-    for product, kind in kinds.items():
-        lines.append(f"{product},Women,Apparel,{kind},,Red,Summer,2011,Casual")
-        worn_photo[-3:] = 250 - 10 * int(product)  # no two photos are the same
-        cv2.imwrite(str(folder / "images" / f"{product}.jpg"), worn_photo[..., ::-1])
-    (folder / "images" / "4.jpg").write_bytes(b"no photo")
-    (folder / "styles.csv").write_text("\n".join(lines) + "\n")
-    return folder
+from datasets.manifest import read_manifest
+from siamese.evaluation import evaluate
+from siamese.open_set import ask, ask_strangers
+from siamese.pair_score import Calibration
+from siamese.retrieval import measure
+from siamese.worn import worn_products
 
 
-def products_of(shop: Path) -> pd.DataFrame:
-    rows = pd.read_csv(shop / "styles.csv", dtype=str).rename(columns={"id": "product_id"})
-    paths = [str(shop / "images" / f"{name}.jpg") for name in rows["product_id"]]
-    return rows.assign(path=paths, role="product", split="train")
+def test_what_a_photo_shows_is_its_own_product_and_those_named_beside_it() -> None:
+    frame = pd.DataFrame(
+        {
+            "product_id": ["b", "a", "c", "a", "b"],
+            "also_worn": [None, "c", "a; b", "gone", ""],
+        }
+    )
+    found = worn_products(frame, ["a", "b", "c"])
+    assert found.tolist() == [[1, -1, -1], [0, 2, -1], [2, 0, 1], [0, -1, -1], [1, -1, -1]]
+    assert found.dtype == np.int64
+    plain = worn_products(frame[["product_id"]], ["a", "b", "c"])
+    assert plain.tolist() == [[1], [0], [2], [0], [1]]
+    boxed = frame.assign(x1=[1.0] * 3 + [np.nan] * 2, y1=0.0, x2=9.0, y2=9.0)
+    boxed.loc[3:, ["y1", "x2", "y2"]] = np.nan
+    assert worn_products(boxed, ["a", "b", "c"]).tolist() == [
+        [1, -1],
+        [0, -1],
+        [2, -1],
+        [0, -1],
+        [1, -1],
+    ]
+    assert worn_products(frame[:0], ["a"]).shape == (0, 1)
 
 
-def see(monkeypatch: pytest.MonkeyPatch, groups: np.ndarray) -> None:
-    monkeypatch.setattr(worn, "_isolation", lambda _: KnownIsolation(groups))
+def test_ids_beside_are_text_in_tables(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text(
+        "path,product_id,role,split,also_worn,price\n"
+        "1.jpg,12,person,test,34,5\n2.jpg,34,product,test,,6\n"
+    )
+    frame = read_manifest(tmp_path / "all.csv")
+    assert frame["also_worn"].tolist()[0] == "34"
+    assert frame["price"].tolist() == [5, 6]
 
 
-def test_a_worn_garment_becomes_a_product_photo_and_its_photo_that_of_a_person(
-    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    see(monkeypatch, DRESSED)
-    products = products_of(shop)
-    frame = read_worn(products, tmp_path / "worn", "known", workers=1)
-    assert find_faults(frame, compare_contents=False).empty
-    assert sorted(frame["product_id"]) == ["1", "1", "2", "2"]
-    person = frame[(frame["product_id"] == "1") & (frame["role"] == "person")].iloc[0]
-    assert person["path"] == products["path"][0]
-    x1, y1, x2, y2 = person[["x1", "y1", "x2", "y2"]]
-    assert (x1, y1, x2, y2) == (16, 20, 48, 60)
-    assert set(frame["baseColour"]) == {"Red"}
-    alone = frame[(frame["product_id"] == "1") & (frame["role"] == "product")].iloc[0]
-    photo = np.asarray(open_photo(alone["path"])).astype(int)
-    assert photo[:6].mean() > 235
-    middle = photo[118:138, 86:106].reshape(-1, 3).mean(axis=0)
-    assert np.abs(middle - (200, 30, 40)).max() < 30
-    assert (photo[..., 2] > photo[..., 0] + 60).mean() < 0.01  # no trousers
+@given(st.integers(0, 500))
+def test_a_query_is_right_at_its_first_right_product(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    queries = functional.normalize(torch.from_numpy(random.normal(size=(6, 4))).float(), dim=1)
+    gallery = functional.normalize(torch.from_numpy(random.normal(size=(9, 4))).float(), dim=1)
+    product = torch.from_numpy(random.integers(0, 5, 9))
+    asked = torch.from_numpy(random.integers(-1, 7, (6, 3)))
+    report = measure(queries, asked, gallery, product, top=(1, 2, 3))
+    reciprocal, precision, first = [], [], []
+    for query, wanted in zip(queries, asked.tolist(), strict=True):
+        cosine = (gallery @ query).tolist()
+        best: dict[int, float] = {}
+        for owner, value in zip(product.tolist(), cosine, strict=True):
+            best[owner] = max(best.get(owner, -2.0), value)
+        order = sorted(best, key=lambda owner: (-best[owner], owner))
+        places = [order.index(each) + 1 for each in wanted if each in order]
+        reciprocal.append(1 / min(places) if places else 0.0)
+        first.append(min(places, default=99))
+        hits = [product[row] in wanted for row in np.argsort(-np.array(cosine), kind="stable")]
+        found = [sum(hits[: n + 1]) / (n + 1) for n, hit in enumerate(hits) if hit]
+        precision.append(sum(found) / len(found) if found else 0.0)
+    assert report.mean_reciprocal_rank == pytest.approx(np.mean(reciprocal))
+    assert report.mean_average_precision == pytest.approx(np.mean(precision))
+    for k in (1, 2, 3):
+        assert report.top[k] == pytest.approx(np.mean(np.array(first) <= k))
+    own = measure(queries, asked[:, 0].contiguous(), gallery, product)
+    assert own.mean_reciprocal_rank <= report.mean_reciprocal_rank + 1e-9
 
 
-@pytest.mark.parametrize(
-    "groups",
-    [
-        groups_with((96, 64), upper=(16, 4, 48, 92)),  # nobody wears it
-        groups_with((96, 64), skin=(22, 4, 42, 20), upper=(16, 20, 48, 24)),  # hardly seen
-        groups_with((96, 64), skin=(22, 4, 42, 20), lower=(16, 20, 48, 92)),  # something else
-    ],
-)
-def test_what_nobody_visibly_wears_is_left_out(
-    groups: np.ndarray, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    see(monkeypatch, groups)
-    assert read_worn(products_of(shop), tmp_path / "worn", "known", workers=1).empty
+CALIBRATION = Calibration(scale=20.0, bias=-10.0)
 
 
-def test_the_command_writes_a_manifest_or_says_what_is_wrong(
-    shop: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    save_isolation(isolation_of("upper"), tmp_path / "upper.safetensors")
-    (shop / "images" / "4.jpg").unlink()
-    words = ["--path", str(shop), "--folder", str(tmp_path / "out"), "--workers", "1"]
-    words += ["--options", '{"validation": 1, "test": 1}', "--isolation"]
-    assert worn.main([*words, str(tmp_path / "none")]) == 1
-    assert "no such isolation" in capsys.readouterr().err
-    assert worn.main([*words, str(tmp_path / "upper.safetensors")]) == 1
-    assert "no photo shows a person" in capsys.readouterr().err
-    see(monkeypatch, DRESSED)
-    assert worn.main([*words, str(tmp_path / "upper.safetensors")]) == 0
-    assert "2 products that a person wears" in capsys.readouterr().out
-    assert len(read_manifest(tmp_path / "out" / "manifest.csv")) == 4
+def outfits() -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Twelve products; each is worn by a person who also wears the next one, and looks as both."""
+    random = np.random.default_rng(0)
+    things = functional.normalize(torch.from_numpy(random.normal(size=(12, 24))).float(), dim=1)
+    people = functional.normalize(things + things.roll(-1, dims=0), dim=1)
+    own = np.arange(12)
+    worn = np.stack([np.tile(own, 2), np.r_[np.full(12, -1), np.roll(own, -1)]], axis=1)
+    return torch.cat([things, people]), worn, np.arange(24) >= 12
 
 
-def test_of_a_photo_with_a_box_what_the_box_shows_is_looked_at(
-    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    see(monkeypatch, DRESSED)
-    product = products_of(shop).iloc[:1]
-    photo = cv2.imread(product["path"].iloc[0])
-    assert photo is not None
-    wide = np.full((96, 164, 3), 255, np.uint8)
-    wide[:, 100:] = photo
-    cv2.imwrite(str(tmp_path / "wide.png"), wide)
-    boxed = product.assign(path=str(tmp_path / "wide.png"), x1=100, y1=0, x2=164, y2=96)
-    frame = read_worn(boxed, tmp_path / "worn", "known", workers=1)
-    person = frame[frame["role"] == "person"].iloc[0]
-    assert person[["x1", "y1", "x2", "y2"]].tolist() == [116, 20, 148, 60]
-    gone = product.assign(path=None)
-    with pytest.raises(ManifestError, match="path is missing"):
-        read_worn(gone, tmp_path / "worn", "known", workers=1)
+def test_something_worn_is_in_the_catalog_where_any_of_it_is() -> None:
+    embedding, worn, is_person = outfits()
+    every = ask(embedding, worn, is_person, CALIBRATION, draws=30)
+    own = ask(embedding, worn[:, 0], is_person, CALIBRATION, draws=30)
+    torch.testing.assert_close(every.present, own.present)  # the same questions and answers
+    assert float(own.is_present.double().mean()) == 0.5
+    # One of two is there where they were not both taken out: 1 - (6 / 12) * (5 / 11).
+    assert float(every.is_present.double().mean()) == pytest.approx(1 - 5 / 22, abs=0.03)
+    assert (every.is_present | ~own.is_present).all()
+    assert every.is_right[every.is_present].double().mean() > 0.95
+    assert own.is_right.double().mean() < 0.6
+    strangers = functional.normalize(torch.randn(12, 24), dim=1)
+    known = ask_strangers(embedding, worn, is_person, strangers, CALIBRATION, draws=3)
+    assert float(known.is_present.double().mean()) == 0.5
+
+
+def test_reports_have_a_line_that_counts_anything_worn() -> None:
+    embedding, worn, is_person = outfits()
+    names = [f"p{number:02}" for number in range(12)]
+    frame = pd.DataFrame(
+        {
+            "product_id": [names[own] for own in worn[:, 0]],
+            "role": np.where(is_person, "person", "product"),
+            "also_worn": [None if other < 0 else names[other] for other in worn[:, 1]],
+        }
+    )
+    plain = evaluate(embedding, frame.drop(columns="also_worn"), CALIBRATION)
+    found = evaluate(embedding, frame, CALIBRATION)
+    assert "all, anything worn" not in plain.retrieval
+    line = found.retrieval["all, anything worn"]
+    assert line.top[1] == 1.0
+    assert (line.queries, line.catalog_size) == (12, 12)
+    assert found.retrieval["all"] == plain.retrieval["all"]
+    assert found.retrieval["all"].top[1] < 1.0
+    half = "half of the products"
+    assert found.open_set[half].auroc > plain.open_set[half].auroc + 0.1
+    boxed = frame.assign(x1=0.0, y1=0.0, x2=5.0, y2=5.0)
+    assert "all, anything worn" not in evaluate(embedding, boxed, CALIBRATION).retrieval
