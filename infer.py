@@ -67,11 +67,16 @@ def index(arguments: Namespace) -> None:
         own = kept_encoder(arguments.catalog)
         keep = own is not None and os.path.samefile(own, arguments.checkpoint)
     kept = checkpoint if keep else None
-    print(
-        index(
-            arguments.catalog, checkpoint, photos, arguments.overwrite, arguments.max_broken, kept
-        )
+    told = index(
+        arguments.catalog,
+        checkpoint,
+        photos,
+        arguments.overwrite,
+        arguments.max_broken,
+        kept,
+        arguments.keep_sights,
     )
+    print(told)
 
 
 def add(arguments: Namespace) -> None:
@@ -101,7 +106,8 @@ def add(arguments: Namespace) -> None:
     if arguments.command == "add":
         catalog.check_new(list({photo.product_id for photo in photos}))
     types = catalog.attribute_types
-    products = embedded_products(checkpoint, photos, arguments.max_broken, types)
+    comparison = checkpoint.comparison_of(catalog.comparison)
+    products = embedded_products(checkpoint, photos, arguments.max_broken, types, comparison)
     (catalog.add if arguments.command == "add" else catalog.update)(products)
     print(f"{arguments.catalog}: {len(products)} written, {catalog.count()} products")
 

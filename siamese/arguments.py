@@ -119,6 +119,13 @@ def _add_index(
         help="of eigenfaces: the distance up to which a photo is known",
     )
     index.add_argument("--overwrite", action="store_true", help="replace a catalog that is there")
+    index.add_argument(
+        "--no-comparison",
+        dest="keep_sights",
+        action="store_false",
+        help="keep nothing of product photos to compare them by: a catalog of less than half the "
+        "size, whose searches open these photos, or say --no-comparison themselves",
+    )
 
 
 def _add_changes(

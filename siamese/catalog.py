@@ -26,6 +26,7 @@ from siamese.products import (
     PATH,
     PRODUCT,
     RESERVED,
+    SIGHT,
     CatalogError,
     Product,
     StorageError,
@@ -58,6 +59,7 @@ __all__ = ["Catalog", "CatalogError", "Product", "Snapshot"]
 
 TABLE = "photos"
 FINGERPRINT = b"siamese-encoder"  # a key in the metadata of the table's schema
+COMPARISON = b"siamese-comparison"  # likewise, in catalogs that keep what a comparison saw
 DATA_FILES = 64  # more than that are joined; every add leaves one
 VERSIONS = 64  # each of these, old ones are dropped
 Result = TypeVar("Result")
@@ -82,6 +84,7 @@ class Catalog:
         if made_by is None:
             raise CatalogError(f"{uri}: holds a table of another program; name another --catalog")
         self.fingerprint = made_by
+        self.comparison = self._known_as(COMPARISON)  # whose sights are kept, if there are any
         self.embedding_size = int(self._table.schema.field(EMBEDDING).type.list_size)
 
     @classmethod
@@ -92,6 +95,7 @@ class Catalog:
         embedding_size: int,
         products: Sequence[Product] = (),
         overwrite: bool = False,
+        comparison: str | None = None,
     ) -> Catalog:
         """Make a catalog with these products in one commit.
 
@@ -101,13 +105,18 @@ class Catalog:
             embedding_size: D.
             products: What it shall hold from the beginning.
             overwrite: Whether to replace a catalog that is there; it stays until the commit.
+            comparison: Fingerprint of the comparison whose sights it keeps; `None` for none.
 
         Raises:
             CatalogError: It exists already, a product cannot be used, or nothing can be written.
         """
         uri = str(uri)
-        rows = table_of(products, embedding_size, attribute_types(products, {}))
-        rows = rows.replace_schema_metadata({FINGERPRINT: fingerprint.encode()})
+        types = attribute_types(products, {})
+        rows = table_of(products, embedding_size, types, sights=comparison is not None)
+        known = {FINGERPRINT: fingerprint.encode()}
+        if comparison is not None:
+            known[COMPARISON] = comparison.encode()
+        rows = rows.replace_schema_metadata(known)
         mode = "overwrite" if overwrite else "create"
         database = connect(uri, make=True)
         with one_writer(uri):
@@ -322,7 +331,8 @@ class Catalog:
             add_columns(self.uri, self._table, types)
             changes = {name: given_by_people(given, types) for name, given in changes.items()}
             some = ids_in(ids) if len(ids) <= IDS_PER_QUERY else None
-            rows = query(self._table, self._table.schema.names, some)
+            names = [name for name in self._table.schema.names if name not in (EMBEDDING, SIGHT)]
+            rows = query(self._table, names, some)  # what is not among them stays
             if some is None:
                 rows = rows.filter(pc.is_in(rows[PRODUCT], pa.array(ids, pa.string())))
             rows = with_attributes(rows, changes, types)
@@ -352,7 +362,8 @@ class Catalog:
         """The products as rows of this table, which gets a column for each new attribute."""
         self._check_not_replaced()
         types = attribute_types(products, self.attribute_types)
-        rows = table_of(products, self.embedding_size, types)
+        keeps = self.comparison is not None
+        rows = table_of(products, self.embedding_size, types, sights=keeps)
         add_columns(self.uri, self._table, types)
         return rows
 
@@ -375,8 +386,12 @@ class Catalog:
 
     def _made_by(self) -> str | None:
         """Fingerprint in the table as it is now."""
-        found = (self._table.schema.metadata or {}).get(FINGERPRINT)
-        return None if found is None else found.decode()
+        return self._known_as(FINGERPRINT)
+
+    def _known_as(self, key: bytes) -> str | None:
+        """What the metadata of the table as it is now say."""
+        found = (self._table.schema.metadata or {}).get(key)
+        return None if found is None else str(found.decode())
 
     def _write(self, write: Callable[[], Result]) -> Result:
         """One commit, and once in a while `optimise`: updates leave versions, adds data files."""

@@ -9,9 +9,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from siamese.products import EMBEDDING, KEY, PATH, PRODUCT, Attribute, CatalogError, StorageError
+from siamese.products import (
+    EMBEDDING,
+    KEY,
+    PATH,
+    PRODUCT,
+    SIGHT,
+    Attribute,
+    CatalogError,
+    StorageError,
+)
 
 HINT = "write it like \"articleType = 'Tshirts' AND price < 20\""
+ROW_ID = "_rowid"  # Lance's name of its own ids
 IDS_PER_QUERY = 1000  # bounds the length of the SQL
 QUOTED = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\"[^\"]*\"")
 UNKNOWN = re.compile(r"No field named (.+?)\. (?:Valid|Did)")
@@ -57,10 +67,27 @@ def query(
     except (RuntimeError, OSError) as error:
         if where is not None and _readable(table, columns):
             raise CatalogError(_wrong(where, table, error)) from error
-        raise StorageError(
-            f"{os.path.dirname(table.uri)}: the catalog cannot be read ({brief(error)}); index the "
-            "photos again"
-        ) from error
+        raise _unreadable(table, error) from error
+
+
+def kept_at(table: Any, row_ids: Sequence[int], column: str) -> dict[int, Any]:
+    """What a column holds in the rows that Lance calls so, by these ids.
+
+    Raises:
+        StorageError: The table cannot be read.
+    """
+    try:
+        rows = table.take_row_ids(list(row_ids)).select([column]).with_row_id().to_arrow()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise _unreadable(table, error) from error
+    return dict(zip(rows[ROW_ID].to_pylist(), rows[column].to_pylist(), strict=True))
+
+
+def _unreadable(table: Any, error: Exception) -> StorageError:
+    return StorageError(
+        f"{os.path.dirname(table.uri)}: the catalog cannot be read ({brief(error)}); index the "
+        "photos again"
+    )
 
 
 def _readable(table: Any, columns: Sequence[str]) -> bool:
@@ -74,7 +101,7 @@ def _readable(table: Any, columns: Sequence[str]) -> bool:
 
 def attributes_of(table: Any, product_ids: Sequence[str]) -> dict[str, dict[str, Attribute]]:
     """The attributes of those of the products that are in the table."""
-    columns = [name for name in table.schema.names if name not in (KEY, PATH, EMBEDDING)]
+    columns = [name for name in table.schema.names if name not in (KEY, PATH, EMBEDDING, SIGHT)]
     found: dict[str, dict[str, Attribute]] = {}
     for start in range(0, len(product_ids), IDS_PER_QUERY):
         some = ids_in(product_ids[start : start + IDS_PER_QUERY])
@@ -120,5 +147,5 @@ def _wrong(where: str, table: Any, error: Exception) -> str:
         return f"filter {where!r}: compares a column that holds text with a number; quote the text"
     if unknown is None:
         return f"filter {where!r}: {brief(error)}; {HINT}"
-    known = [name for name in table.schema.names if name not in (KEY, EMBEDDING)]
+    known = [name for name in table.schema.names if name not in (KEY, EMBEDDING, SIGHT)]
     return f"filter {where!r}: no column {unknown[1].strip('`')}; there are {', '.join(known)}"

@@ -108,6 +108,11 @@ class Checkpoint:
             comparison=None,
         )
 
+    def comparison_of(self, fingerprint: str | None) -> Comparison | None:
+        """Its comparison, if that is the one of which a catalog keeps what it saw."""
+        own = self.comparison
+        return own if own is not None and own.fingerprint == fingerprint else None
+
     def looking(self, second_look: bool | None, cut_out: bool | None) -> Checkpoint:
         """The same encoder that looks at people or at products once or twice; `None`: as it does.
 

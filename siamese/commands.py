@@ -26,6 +26,7 @@ from siamese.storage import check_writer
 
 if TYPE_CHECKING:
     from siamese.checkpoint import Checkpoint
+    from siamese.comparison import Comparison
     from siamese.embedding import EmbeddedPhotos
     from siamese.finder import Finder
     from siamese.garment_choice import GarmentChoice
@@ -43,6 +44,7 @@ def index(
     overwrite: bool = False,
     max_broken: float = 0.01,
     kept: Checkpoint | None = None,
+    keep_sights: bool = True,
 ) -> str:
     """Make a catalog of these photos; the line that says what was done.
 
@@ -53,6 +55,8 @@ def index(
         overwrite: Whether to replace a catalog that is there.
         max_broken: The share of photos that may be left out because they cannot be used.
         kept: The encoder again if it shall lie in the catalog's folder.
+        keep_sights: Whether to keep what the checkpoint's comparison sees in the photos, so that
+            no search needs them.
 
     Raises:
         CatalogError: There is a catalog already, too many photos are broken, or nothing can be
@@ -69,9 +73,12 @@ def index(
         check_place(uri)
     check_writer(uri)
     started = time.perf_counter()
-    products = embedded_products(checkpoint, photos, max_broken)
+    comparison = checkpoint.comparison if keep_sights else None
+    products = embedded_products(checkpoint, photos, max_broken, comparison=comparison)
+    sees = None if comparison is None else comparison.fingerprint
     with keeping_encoder(uri, kept):
-        Catalog.create(uri, checkpoint.fingerprint, checkpoint.embedding_size, products, overwrite)
+        size = checkpoint.embedding_size
+        Catalog.create(uri, checkpoint.fingerprint, size, products, overwrite, sees)
     seconds = time.perf_counter() - started
     count = sum(len(product.paths) for product in products)
     made_by = "" if kept is None else f", by {kept.trained_on}"
@@ -86,6 +93,7 @@ def embedded_products(
     photos: Sequence[ListedPhoto],
     max_broken: float = 0.0,
     known: Mapping[str, pa.DataType] | None = None,
+    comparison: Comparison | None = None,
 ) -> list[Product]:
     """Embed photos and bring those of one product together, in the order given.
 
@@ -94,6 +102,7 @@ def embedded_products(
         photos: Of any number of products; a product's attributes are the first known of each.
         max_broken: The share of photos that may be left out because they cannot be used.
         known: The attributes of the catalog that they shall come into.
+        comparison: The one whose sights that catalog keeps.
 
     Raises:
         PhotoError: The only photo cannot be used.
@@ -103,9 +112,8 @@ def embedded_products(
     outlines = _products_of(photos, np.zeros((len(photos), 0), np.float32))
     check_products(outlines, 0)
     attribute_types(outlines, known or {})
-    embedded = embed_with_bar(
-        checkpoint, [photo.path for photo in photos], [photo.box for photo in photos]
-    )
+    paths, boxes = [photo.path for photo in photos], [photo.box for photo in photos]
+    embedded = embed_with_bar(checkpoint, paths, boxes, comparison=comparison)
     broken = list(embedded.broken.values())
     if broken and len(photos) == 1:
         raise broken[0]
@@ -115,10 +123,13 @@ def embedded_products(
             f"{max_broken:g}; mend them or raise it; the first is {broken[0]}"
         )
     report_broken(list(embedded.broken.values()))
-    return _products_of([photos[place] for place in embedded.usable], embedded.embeddings.numpy())
+    usable = [photos[place] for place in embedded.usable]
+    return _products_of(usable, embedded.embeddings.numpy(), embedded.sights_as_bytes())
 
 
-def _products_of(photos: Sequence[ListedPhoto], vectors: np.ndarray) -> list[Product]:
+def _products_of(
+    photos: Sequence[ListedPhoto], vectors: np.ndarray, sights: list[bytes] | None = None
+) -> list[Product]:
     """Photos and their embeddings, (len(photos), D), by product."""
     rows: dict[str, list[int]] = {}
     for row, photo in enumerate(photos):
@@ -131,7 +142,8 @@ def _products_of(photos: Sequence[ListedPhoto], vectors: np.ndarray) -> list[Pro
             if attributes.get(name) is None:
                 attributes[name] = plain(value)
         paths = [photo.path for photo in listed]
-        products.append(Product(product_id, paths, vectors[own], attributes))
+        kept = None if sights is None else [sights[row] for row in own]
+        products.append(Product(product_id, paths, vectors[own], attributes, kept))
     return products
 
 
@@ -140,16 +152,24 @@ def embed_with_bar(
     photos: Sequence[PhotoSource],
     boxes: Sequence[Box | None],
     people: Sequence[bool] | None = None,
+    comparison: Comparison | None = None,
 ) -> EmbeddedPhotos:
     """Embed photos past broken ones, with a progress bar on a terminal."""
     from siamese.embedding import embed_all
 
     if len(photos) <= 64:  # done before a bar could be read
-        return embed_all(checkpoint, photos, boxes, people=people)
+        return embed_all(checkpoint, photos, boxes, people=people, comparison=comparison)
     from tqdm import tqdm
 
     with tqdm(total=len(photos), unit=" photos", desc="embedding", disable=None) as bar:
-        return embed_all(checkpoint, photos, boxes, progress=bar.update, people=people)
+        return embed_all(
+            checkpoint,
+            photos,
+            boxes,
+            progress=bar.update,
+            people=people,
+            comparison=comparison,
+        )
 
 
 def report_broken(errors: Sequence[PhotoError]) -> None:

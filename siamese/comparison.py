@@ -13,6 +13,7 @@ channels of all levels, S numbers of a position, k candidates.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -26,8 +27,9 @@ from torch.nn import functional
 from siamese.comparison_head import ComparisonHead, HeadConfig
 from siamese.encoder import Encoder, config_from
 from siamese.errors import UserError
+from siamese.looks import looks_at
 from siamese.pair_score import Calibration
-from siamese.photos import PhotoSource, check_not_blank, named
+from siamese.photos import PhotoSource
 from siamese.preprocessing import Box, Preprocessing, preprocessing_from
 from siamese.roles import Role
 from siamese.second_look import closer, focus_of
@@ -47,6 +49,8 @@ class Comparison:
         preprocessing: How photos become their input.
         head: In evaluation mode.
         trained_on: Label of the data, for people.
+        cut_out: Whether product photos without a box are seen without their background where the
+            garment can be cut out, see `siamese.cut_out`.
         scale, offset: Move what the head says to where the encoder's cosines lie.
         calibration: Likeness → probability; of an encoder's checkpoint alone.
         adapted_calibration: The same once the encoder is adapted to a shop; None if unknown.
@@ -56,6 +60,7 @@ class Comparison:
     preprocessing: Preprocessing
     head: ComparisonHead
     trained_on: str
+    cut_out: bool = False
     scale: float = 1.0
     offset: float = 0.0
     calibration: Calibration = field(default_factory=Calibration)
@@ -70,6 +75,10 @@ class Comparison:
         self.encoder.to(device)
         self.head.to(device)
         return self
+
+    def sees_as(self, preprocessing: Preprocessing, cut_out: bool) -> bool:
+        """Whether the last look that an encoder takes at a photo is its own."""
+        return (self.preprocessing, self.cut_out) == (preprocessing, cut_out)
 
     def likeness(self, cosines: Tensor, logits: Tensor) -> Tensor:
         """Of pairs whose cosines and logits are known, both float (...,)."""
@@ -90,21 +99,17 @@ class Comparison:
         Raises:
             PhotoError: It cannot be used.
         """
-        opened = self.preprocessing.open(photo, box)
-        with named(photo):
-            if role is not Role.PRODUCT:
-                check_not_blank(opened)
-            return self.preprocessing.shrink(opened, box)
+        return looks_at(self.preprocessing, photo, box, role, self.cut_out)[-1].pixels
 
     @torch.inference_mode()
-    def positions(self, pixels: np.ndarray | Tensor, roles: Sequence[Role]) -> Tensor:
-        """What photos show at each position: float32 (B, N, S), on the CPU.
+    def sights(self, pixels: np.ndarray | Tensor, roles: Sequence[Role]) -> Tensor:
+        """What photos show at each position: int8 (B, N, S), on the CPU.
 
         Args:
             pixels: uint8 (B, H, W, 3).
             roles: What they show; people without a box are seen closer, at their garment.
         """
-        return self.head.positions(self.maps(torch.as_tensor(pixels), roles)).cpu()
+        return self.head.codes(self.maps(torch.as_tensor(pixels), roles)).cpu()
 
     def maps(self, pixels: Tensor, roles: Sequence[Role]) -> Tensor:
         """What the networks see in photos, as the head takes it: float32 (B, N, C)."""
@@ -130,12 +135,25 @@ class Comparison:
         """What the head says of each person's photo with each product's: float32 (P, T).
 
         Args:
-            people, products: Of `positions`.
+            people, products: Of `sights`, int8 (P, N, S) and (T, N, S).
         """
         device = next(self.head.parameters()).device
-        logits = self.head.logits(people.to(device), products.to(device)).cpu()
+        seen = (self.head.decoded(sights.to(device)) for sights in (people, products))
+        logits = self.head.logits(*seen).cpu()
         # Their last digits depend on the batch; twins shall come in the same order every time.
         return logits.round(decimals=DIGITS)
+
+    @property
+    def sight_size(self) -> int:
+        """Bytes of what it sees in a photo: N · S."""
+        return self.head.config.rows * self.head.config.columns * self.head.config.size
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits, the same for comparisons that see the same in photos."""
+        seen = {key: self.card[key] for key in ("encoder", "preprocessing", "head", "cut_out")}
+        weights = _digest_of(self._tensors())
+        return hashlib.sha256(json.dumps([seen, weights], sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property
     def card(self) -> dict[str, Any]:
@@ -145,6 +163,7 @@ class Comparison:
             "preprocessing": asdict(self.preprocessing),
             "head": asdict(self.head.config),
             "trained_on": self.trained_on,
+            "cut_out": self.cut_out,
             "scale": self.scale,
             "offset": self.offset,
             "calibration": asdict(self.calibration),
@@ -154,13 +173,17 @@ class Comparison:
 
     def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a file keeps of it: tensors by name, and JSON values of the file's description."""
+        tensors = self._tensors()
+        return tensors, {CARD: self.card | {"digest": _digest_of(tensors)}}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """By the names that files have for them."""
         parts: list[tuple[str, nn.Module]] = [(NETWORKS, self.encoder), (HEAD, self.head)]
-        tensors = {
+        return {
             prefix + name: tensor.detach().contiguous()
             for prefix, module in parts
             for name, tensor in module.state_dict().items()
         }
-        return tensors, {CARD: self.card | {"digest": _digest_of(tensors)}}
 
 
 def stored_comparison(weights: dict[str, Tensor], card: dict[str, Any]) -> Comparison | None:
@@ -190,6 +213,7 @@ def stored_comparison(weights: dict[str, Tensor], card: dict[str, Any]) -> Compa
         preprocessing,
         head,
         str(known["trained_on"]),
+        bool(known.get("cut_out", False)),
         float(known["scale"]),
         float(known["offset"]),
         Calibration(**known["calibration"]),

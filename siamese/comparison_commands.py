@@ -33,7 +33,7 @@ CHUNK = 64  # photos between two steps of the bar
 ENOUGH = 500  # photos of each kind that say where cosines and logits lie
 
 Places = Sequence[tuple[PhotoSource, Box | None]]  # photos, and the part of each to look at
-Shown = tuple[Tensor, Tensor]  # embeddings of photos, and their positions
+Shown = tuple[Tensor, Tensor]  # embeddings of photos, and what these show
 
 
 class Reported(NamedTuple):
@@ -73,28 +73,28 @@ def fit_comparison(
         PhotoError: A photo cannot be used.
         UserError: As of `siamese.evaluation.fit`.
     """
-    positions = _of_split(comparison, frame)
-    moved, calibration = _fitted(comparison, positions, embeddings, frame, cohort)
+    sights = _of_split(comparison, frame)
+    moved, calibration = _fitted(comparison, sights, embeddings, frame, cohort)
     later = None
     if adaptation is not None:
         adapted = adaptation(embeddings, roles_of(codes(frame)[1].tolist(), boxes_of(frame)))
         known = cohort and cohort.adapted(adaptation)
-        _, later = _fitted(comparison, positions, adapted, frame, known)
+        _, later = _fitted(comparison, sights, adapted, frame, known)
     return replace(moved, calibration=calibration, adapted_calibration=later)
 
 
 def _fitted(
     comparison: Comparison,
-    positions: Tensor,
+    sights: Tensor,
     embeddings: Tensor,
     frame: pd.DataFrame,
     cohort: Cohort | None,
 ) -> tuple[Comparison, Calibration]:
     """The comparison moved to where cosines lie, and what its likeness then means."""
     is_person = torch.from_numpy(codes(frame)[1])
-    sides = [(embeddings[side], positions[side]) for side in (is_person, ~is_person)]
+    sides = [(embeddings[side], sights[side]) for side in (is_person, ~is_person)]
     moved = moved_comparison(comparison, *sides)
-    likeness = ComparedLikeness(moved, positions)
+    likeness = ComparedLikeness(moved, sights)
     vectors = likeness.vectors(embeddings)
     return moved, fit(vectors, frame, cohort=cohort, likeness=likeness)
 
@@ -105,7 +105,7 @@ def moved_comparison(comparison: Comparison, people: Shown, products: Shown) -> 
     Args:
         comparison: Any.
         people, products: Embeddings of some photos of each kind, float32 (any, D), and what these
-            show, float32 (any, N, S); nobody needs to know who wears what.
+            show, int8 (any, N, S); nobody needs to know who wears what.
     """
     if not (len(people[0]) and len(products[0])):
         return comparison
@@ -139,7 +139,7 @@ def adapted_comparison(
         chosen = sample(len(places), ENOUGH)
         some = [places[place] for place in chosen]
         roles = roles_of([of_people] * len(some), [box for _, box in some])
-        seen = positions_of(comparison, some, of_people)
+        seen = sights_of(comparison, some, of_people)
         shown.append((adaptation(embeddings[chosen], roles), seen))
     moved = moved_comparison(comparison, *shown)
     return replace(moved, calibration=comparison.adapted_calibration, adapted_calibration=None)
@@ -165,46 +165,44 @@ def reported(
         PhotoError: A photo cannot be used.
     """
     others, people = distractors[0], strangers[0]
-    positions = [_of_split(comparison, frame)]
+    sights = [_of_split(comparison, frame)]
     if others is not None:
-        positions.append(positions_of(comparison, distractors[1], people=False))
+        sights.append(sights_of(comparison, distractors[1], people=False))
         vectors = ComparedLikeness.vectors(others.embedding, len(frame))
         others = Distractors(vectors, others.product)
     if people is not None:
-        first = sum(map(len, positions))
-        positions.append(positions_of(comparison, strangers[1], people=True))
+        first = sum(map(len, sights))
+        sights.append(sights_of(comparison, strangers[1], people=True))
         people = ComparedLikeness.vectors(people, first)
-    likeness = ComparedLikeness(comparison, torch.cat(positions))
+    likeness = ComparedLikeness(comparison, torch.cat(sights))
     return Reported(likeness.vectors(embeddings), others, people, likeness)
 
 
 def _of_split(comparison: Comparison, frame: pd.DataFrame) -> Tensor:
-    """What a split's photos show, float32 (R, N, S)."""
+    """What a split's photos show, int8 (R, N, S)."""
     is_person = codes(frame)[1]
     photos = list(zip(frame["path"].tolist(), boxes_of(frame), strict=True))
     config = comparison.head.config
-    positions = torch.empty(len(frame), config.rows * config.columns, config.size)
+    shape = len(frame), config.rows * config.columns, config.size
+    sights = torch.empty(shape, dtype=torch.int8)
     for side, people in ((is_person, True), (~is_person, False)):
         rows = side.nonzero()[0]
-        positions[rows] = positions_of(comparison, [photos[row] for row in rows], people)
-    return positions
+        sights[rows] = sights_of(comparison, [photos[row] for row in rows], people)
+    return sights
 
 
-def positions_of(comparison: Comparison, photos: Places, people: bool) -> Tensor:
-    """What photos show at each position, float32 (len(photos), N, S); with a bar on a terminal.
-
-    Product photos are seen as a whole, as in a search.
+def sights_of(comparison: Comparison, photos: Places, people: bool) -> Tensor:
+    """What photos show at each position, int8 (len(photos), N, S); with a bar on a terminal.
 
     Raises:
         PhotoError: One of them cannot be used.
     """
     opinion, config = SecondOpinion(comparison), comparison.head.config
-    found = [torch.empty(0, config.rows * config.columns, config.size)]
+    found = [torch.empty(0, config.rows * config.columns, config.size, dtype=torch.int8)]
     with tqdm(total=len(photos), unit=" photos", desc="looking again", disable=None) as bar:
         for start in range(0, len(photos), CHUNK):
             some = photos[start : start + CHUNK]
             sources, boxes = (list(each) for each in zip(*some, strict=True))
-            boxes = boxes if people else [None] * len(some)
             for seen in opinion.sights(sources, boxes, [people] * len(some)):
                 if isinstance(seen, PhotoError):
                     raise seen

@@ -20,6 +20,7 @@ from siamese.joint_head import Standardisation
 
 PAIRS = 1024  # compared at a time, to bound memory
 STARTING_SCALE = 3.0
+LARGEST = 127  # of int8; -128 is left out
 WIDEST = 20.0  # standard deviations of a channel from its mean that count
 
 
@@ -68,6 +69,20 @@ class ComparisonHead(nn.Module):
     def positions(self, maps: Tensor) -> Tensor:
         """What networks see at each position, float (B, N, C), in a few numbers: (B, N, S)."""
         return self.seen(self.standardised(maps))
+
+    @property
+    def step(self) -> float:
+        """What the whole numbers count that positions are kept as: no position exceeds 127."""
+        gain, shift = self.norm.weight.detach(), self.norm.bias.detach()
+        return float((gain.abs() * self.config.size**0.5 + shift.abs()).max()) / LARGEST
+
+    def codes(self, maps: Tensor) -> Tensor:
+        """`positions` as whole numbers, to be kept in a quarter of the memory: int8 (B, N, S)."""
+        return (self.positions(maps) / self.step).round().to(torch.int8)
+
+    def decoded(self, codes: Tensor) -> Tensor:
+        """`positions` again, but for what rounding took: float32 (B, N, S)."""
+        return codes.float() * self.step
 
     def standardised(self, maps: Tensor) -> Tensor:
         """Each channel by itself; what lies far out counts as less far."""

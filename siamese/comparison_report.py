@@ -22,12 +22,12 @@ class ComparedLikeness(Cosines):
 
     Args:
         comparison: Compares, each pair once.
-        positions: What all photos show, float32 (F, N, S), see `Comparison.positions`.
+        sights: What all photos show, int8 (F, N, S), see `Comparison.sights`.
     """
 
-    def __init__(self, comparison: Comparison, positions: Tensor) -> None:
+    def __init__(self, comparison: Comparison, sights: Tensor) -> None:
         self.comparison = comparison
-        self.positions = positions
+        self.sights = sights
         self._known: dict[int, dict[int, float]] = {}  # query → photo → logit
 
     @staticmethod
@@ -62,8 +62,8 @@ class ComparedLikeness(Cosines):
         known = self._known.setdefault(query, {})
         new = [photo for photo in photos if photo not in known]
         if new:
-            sight = self.positions[query : query + 1]
-            (found,) = self.comparison.logits(sight, self.positions[new]).tolist()
+            sight = self.sights[query : query + 1]
+            (found,) = self.comparison.logits(sight, self.sights[new]).tolist()
             known |= dict(zip(new, found, strict=True))
         return torch.tensor([known[photo] for photo in photos])
 

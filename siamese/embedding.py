@@ -9,18 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from siamese.checkpoint import Checkpoint
+from siamese.comparison import Comparison
 from siamese.photos import PhotoError, PhotoSource
 from siamese.preprocessing import Box
 from siamese.roles import roles_of
 
 BATCHES_AHEAD = 3  # decoded or being decoded; bounds the memory
-Decoded = np.ndarray | PhotoError
+Decoded = TypeVar("Decoded")
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,17 @@ class EmbeddedPhotos:
         embeddings: float32 (usable, D).
         usable: Places of these among the P photos, ascending.
         broken: For each other place what is wrong with its photo.
+        sights: What a comparison saw in them, int8 (usable, N, S), if one was asked.
     """
 
     embeddings: Tensor
     usable: list[int]
     broken: dict[int, PhotoError]
+    sights: Tensor | None = None
+
+    def sights_as_bytes(self) -> list[bytes] | None:
+        """The sights as a catalog keeps them, N · S bytes each."""
+        return None if self.sights is None else [each.tobytes() for each in self.sights.numpy()]
 
 
 def embed_all(
@@ -46,6 +54,7 @@ def embed_all(
     threads: int = 2,
     progress: Callable[[int], object] | None = None,
     people: Sequence[bool] | None = None,
+    comparison: Comparison | None = None,
 ) -> EmbeddedPhotos:
     """Embed photos and go on past broken ones.
 
@@ -57,14 +66,22 @@ def embed_all(
         threads: That decode; Pillow lets them run at the same time.
         progress: Called after each batch with the number of its photos.
         people: For each photo whether it shows a person, not a product; None: no one.
+        comparison: Sees them, too.
     """
     roles = roles_of(people or [False] * len(photos), boxes or [None] * len(photos))
     parts = [torch.empty(0, checkpoint.embedding_size)]
     usable: list[int] = []
     broken: dict[int, PhotoError] = {}
+    sights: list[Tensor] = []
 
-    def read(place: int) -> np.ndarray:
-        return checkpoint.read(photos[place], None if boxes is None else boxes[place], roles[place])
+    def read(place: int) -> tuple[np.ndarray, np.ndarray | None]:
+        photo, box = photos[place], None if boxes is None else boxes[place]
+        looks = checkpoint.read(photo, box, roles[place])
+        if comparison is None:
+            return looks, None
+        if comparison.sees_as(checkpoint.preprocessing, checkpoint.cut_out):
+            return looks, looks[-1]
+        return looks, comparison.read(photo, box, roles[place])
 
     for start, decoded in decoded_batches(read, len(photos), batch, threads):
         seen = {}
@@ -75,32 +92,36 @@ def embed_all(
                 seen[place] = result
         usable += seen
         if seen:
-            shown, looks = [roles[place] for place in seen], [len(each) for each in seen.values()]
-            pixels = np.concatenate(list(seen.values()))
+            shown, looks = [roles[place] for place in seen], [len(p) for p, _ in seen.values()]
+            pixels = np.concatenate([each for each, _ in seen.values()])
             parts.append(checkpoint.embed_pixels(pixels, shown, looks))
+            if comparison is not None:
+                again = np.stack([each for _, each in seen.values() if each is not None])
+                sights.append(comparison.sights(again, shown))
         if progress is not None:
             progress(len(decoded))
-    return EmbeddedPhotos(torch.cat(parts), usable, broken)
+    return EmbeddedPhotos(torch.cat(parts), usable, broken, torch.cat(sights) if sights else None)
 
 
 def decoded_batches(
-    read: Callable[[int], np.ndarray], count: int, batch: int = 64, threads: int = 2
-) -> Iterator[tuple[int, list[Decoded]]]:
+    read: Callable[[int], Decoded], count: int, batch: int = 64, threads: int = 2
+) -> Iterator[tuple[int, list[Decoded | PhotoError]]]:
     """Batches of what photos were read to, each with the place of its first photo.
 
     Args:
-        read: Place of a photo → its pixels; where it raises `PhotoError`, that is the outcome.
+        read: Place of a photo → what it is decoded to, or `PhotoError` raised, which then is
+            the outcome.
         count: Of photos.
         batch, threads: As of `embed_all`.
     """
 
-    def decode(place: int) -> Decoded:
+    def decode(place: int) -> Decoded | PhotoError:
         try:
             return read(place)
         except PhotoError as error:
             return error
 
-    waiting: deque[tuple[int, list[Future[Decoded]]]] = deque()
+    waiting: deque[tuple[int, list[Future[Decoded | PhotoError]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, count, batch):
             places = range(start, min(start + batch, count))

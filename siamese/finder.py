@@ -111,7 +111,7 @@ class Finder:
         boxes: Sequence[Box | None] | None = None,
         people: Sequence[bool] | None = None,
     ) -> list[Tensor | None] | None:
-        """What the checkpoint's comparison sees in photos, if it has one: float32 (1, N, S) each,
+        """What the checkpoint's comparison sees in photos, if it has one: int8 (1, N, S) each,
         or None where a photo cannot be used; None altogether where nothing is compared.
 
         Args:
@@ -138,7 +138,7 @@ class Finder:
             embeddings: float32 (Q, D), unit length.
             top, where: As in `rank`.
             names: What the rankings call their photos.
-            sights: Of each query's photos, as of `SecondOpinion.sights`, float32 (any, N, S); None,
+            sights: Of each query's photos, as of `SecondOpinion.sights`, int8 (any, N, S); None,
                 of one or of all: by embeddings alone.
 
         Raises:
@@ -193,8 +193,10 @@ class Finder:
         opinion = self.second_opinion
         if opinion is None:
             raise ValueError("the checkpoint has no comparison, so there is nothing to see with")
-        paths = [path for path, _ in snapshot.describe(found.photos[:COMPARED])]
-        logits = opinion.logits(sight, paths)
+        best = found.photos[:COMPARED]
+        paths = [path for path, _ in snapshot.describe(best)]
+        keeps = self.catalog.comparison == opinion.comparison.fingerprint
+        logits = opinion.logits(sight, paths, snapshot.sights(best) if keeps else None)
         known = logits[logits.isfinite()].double()
         if not len(known):
             return replace(found, uncompared=len(paths))

@@ -22,7 +22,8 @@ from siamese.errors import UserError
 Attribute = str | float | bool | None
 
 KEY, PRODUCT, PATH, EMBEDDING = "photo_key", "product_id", "path", "embedding"
-RESERVED = (KEY, PRODUCT, PATH, EMBEDDING)
+SIGHT = "photo_sight"  # what a comparison saw in the photo; in catalogs that keep it
+RESERVED = (KEY, PRODUCT, PATH, EMBEDDING, SIGHT)
 KINDS = {pa.string(): "text", pa.float64(): "numbers", pa.bool_(): "true or false"}
 MARK = "_predicted"  # `gender_predicted` is the probability of a `gender` that a tagger filled in
 LARGEST_WHOLE = 2**53  # above it a 64-bit fraction cannot tell neighbouring whole numbers apart
@@ -46,15 +47,20 @@ class Product:
         paths: Where its K photos are, for people and pages; the catalog does not open them.
         embeddings: Unit embeddings of these photos, float32 (K, D).
         attributes: Text, numbers or truth values by name; `None` or NaN where unknown.
+        sights: What the catalog's comparison saw in these photos, K times the bytes of
+            `siamese.comparison.Comparison.sights`; `None` where nothing is kept.
     """
 
     product_id: str
     paths: Sequence[str]
     embeddings: np.ndarray
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    sights: Sequence[bytes] | None = None
 
 
-def schema_of(embedding_size: int, attributes: Mapping[str, pa.DataType]) -> pa.Schema:
+def schema_of(
+    embedding_size: int, attributes: Mapping[str, pa.DataType], sights: bool
+) -> pa.Schema:
     """The table's columns; the photo's key is unique, even between writers on two machines."""
     unique = {"lance-schema:unenforced-primary-key": "true"}
     return pa.schema(
@@ -63,6 +69,7 @@ def schema_of(embedding_size: int, attributes: Mapping[str, pa.DataType]) -> pa.
             pa.field(PRODUCT, pa.string(), nullable=False),
             pa.field(PATH, pa.string()),
             pa.field(EMBEDDING, pa.list_(pa.float32(), embedding_size), nullable=False),
+            *([pa.field(SIGHT, pa.binary())] if sights else []),
             *(pa.field(name, kind) for name, kind in attributes.items()),
         ]
     )
@@ -96,9 +103,18 @@ def attribute_types(
 
 
 def table_of(
-    products: Sequence[Product], embedding_size: int, types: Mapping[str, pa.DataType]
+    products: Sequence[Product],
+    embedding_size: int,
+    types: Mapping[str, pa.DataType],
+    sights: bool = False,
 ) -> pa.Table:
     """Arrow rows of the products, M of them; attributes that a product lacks are null.
+
+    Args:
+        products: Unique ones.
+        embedding_size: D.
+        types: Of the attribute columns.
+        sights: Whether there is a column for what a comparison saw.
 
     Raises:
         CatalogError: A product without id, without photo, listed twice, or with embeddings of
@@ -115,9 +131,12 @@ def table_of(
         pa.array([p.paths[number] for p, number in photos], pa.string()),
         pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), embedding_size),
     ]
+    if sights:
+        kept = [None if p.sights is None else p.sights[number] for p, number in photos]
+        columns.append(pa.array(kept, pa.binary()))
     for name, kind in types.items():
         columns.append(pa.array([plain(p.attributes.get(name)) for p, _ in photos], kind))
-    return pa.Table.from_arrays(columns, schema=schema_of(embedding_size, types))
+    return pa.Table.from_arrays(columns, schema=schema_of(embedding_size, types, sights))
 
 
 def with_attributes(

@@ -13,19 +13,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from siamese.catalog_filter import query
+from siamese.catalog_filter import ROW_ID, kept_at, query
 from siamese.conditions import unknown_value
 from siamese.products import (
     EMBEDDING,
     KEY,
     PATH,
     PRODUCT,
+    SIGHT,
     Attribute,
     CatalogError,
     whole_or_fraction,
 )
-
-ROW_ID = "_rowid"
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,18 @@ class Snapshot:
             raise CatalogError(f"filter {where!r}: {remedy}")
         return chosen
 
+    def sights(self, photos: np.ndarray) -> list[bytes | None]:
+        """What a comparison saw in the photos at these places, int64 (any,), where it is kept.
+
+        Read from the table, for together they can be larger than the memory.
+
+        Raises:
+            CatalogError: The table cannot be read.
+        """
+        row_ids = self.row_ids[photos].tolist()
+        found = kept_at(self.table, row_ids, SIGHT)
+        return [found.get(row_id) for row_id in row_ids]
+
     def describe(self, photos: np.ndarray) -> list[tuple[str, dict[str, Attribute]]]:
         """Path and known attributes of the photos at these places, int64 (any,)."""
         rows = self.rows.take(photos).to_pylist()
@@ -107,7 +118,7 @@ class Snapshot:
 
 def read_snapshot(table: Any) -> Snapshot:
     """Read a Lance table whole that stands at one version (after `checkout`)."""
-    rows = query(table, table.schema.names, row_ids=True)
+    rows = query(table, [name for name in table.schema.names if name != SIGHT], row_ids=True)
     rows = rows.take(pc.sort_indices(rows, [(PRODUCT, "ascending"), (KEY, "ascending")]))
     ids = rows[PRODUCT].to_numpy()
     first = np.ones(len(ids), dtype=bool)

@@ -15,7 +15,7 @@ import infer
 from datasets.manifest import read_manifest
 from siamese.adaptation import fit_adaptation
 from siamese.checkpoint import Checkpoint, load_checkpoint
-from siamese.comparison_commands import fit_comparison, positions_of
+from siamese.comparison_commands import fit_comparison, sights_of
 from siamese.comparison_file import save_comparison
 from siamese.roles import Role
 
@@ -60,7 +60,7 @@ def test_an_adapted_encoder_keeps_it_moved_to_where_its_cosines_are(fitted: Path
     cosines = worn @ alone.T
     logits = ours.comparison.logits(
         *(
-            positions_of(given.comparison, [(path, None) for path in some], some is paths[0])
+            sights_of(given.comparison, [(path, None) for path in some], some is paths[0])
             for some in paths
         )
     )
@@ -105,8 +105,8 @@ def test_a_search_of_an_adapted_catalog_compares(fitted: Path, run: Run) -> None
     photo = str(fitted.parent / "person" / "07.png")
     (found,) = run("search", photo, *place, "--json").json
 
-    sight = positions_of(comparison, [(photo, None)], people=True)
-    shown = positions_of(comparison, [(path, None) for path in paths], people=False)
+    sight = sights_of(comparison, [(photo, None)], people=True)
+    shown = sights_of(comparison, [(path, None) for path in paths], people=False)
     cosines = ours.embed([photo], people=True) @ ours.embed(paths).T
     among = comparison.calibration.among(
         comparison.likeness(cosines, comparison.logits(sight, shown))

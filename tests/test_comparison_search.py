@@ -19,7 +19,7 @@ from datasets.manifest import read_manifest
 from siamese.checkpoint import load_checkpoint
 from siamese.cohort import Cohort
 from siamese.comparison import COMPARED
-from siamese.comparison_commands import fit_comparison, positions_of
+from siamese.comparison_commands import fit_comparison, sights_of
 from siamese.comparison_file import save_comparison
 from siamese.finder import Finder
 from siamese.pair_score import Calibration
@@ -46,12 +46,12 @@ def expected_order(finder: Finder, photo: Path) -> list[tuple[str, float]]:
     comparison = checkpoint.comparison
     assert comparison is not None
     (query,) = checkpoint.embed([str(photo)], people=True)
-    sight = positions_of(comparison, [(str(photo), None)], people=True)
+    sight = sights_of(comparison, [(str(photo), None)], people=True)
     snapshot = finder.catalog.snapshot()
     scores = {}
     for place, (path, _) in enumerate(snapshot.describe(np.arange(8))):
         cosine = float(torch.from_numpy(snapshot.embeddings[place]) @ query)
-        logit = float(comparison.logits(sight, positions_of(comparison, [(path, None)], False)))
+        logit = float(comparison.logits(sight, sights_of(comparison, [(path, None)], False)))
         scores[snapshot.product_ids[place]] = (cosine + 0.5 * logit + 0.2) / 2
     return sorted(scores.items(), key=lambda item: -item[1])
 
@@ -114,7 +114,7 @@ def test_photos_that_are_gone_leave_the_ranking_as_it_is_and_that_is_said(
     photo = draw_photo(tmp_path / "asked.png", hue=47, stripes=2)
     shutil.copytree(shop / "photos", tmp_path / "photos")
     words = ["--photos", tmp_path / "photos", "--catalog", tmp_path / "second"]
-    assert run("index", *words, "--checkpoint", compared).code == 0
+    assert run("index", *words).code == 0
     asked = ["search", photo, "--catalog", tmp_path / "second"]
     before = run(*asked, "--checkpoint", compared, "--json")
     (tmp_path / "photos" / "003.png").unlink()
@@ -268,8 +268,8 @@ def test_calibrate_fits_it_and_evaluate_reports_on_it(
         for side in (True, False)
     }
     logits = made.comparison.logits(
-        positions_of(made.comparison, places[True], True),
-        positions_of(made.comparison, places[False], False),
+        sights_of(made.comparison, places[True], True),
+        sights_of(made.comparison, places[False], False),
     )
     moved = made.comparison.scale * logits + made.comparison.offset
     cosines = embeddings[torch.from_numpy(people)] @ embeddings[torch.from_numpy(~people)].T

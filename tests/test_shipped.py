@@ -10,7 +10,7 @@ from helpers_catalog import draw_photo
 from safetensors import safe_open
 
 from siamese.checkpoint import Checkpoint, load_checkpoint
-from siamese.comparison_commands import positions_of
+from siamese.comparison_commands import sights_of
 from siamese.default_checkpoint import SHIPPED
 from siamese.files import LARGE
 
@@ -51,8 +51,7 @@ def test_the_photo_itself_is_more_alike_than_another(shipped: Checkpoint, tmp_pa
     comparison = shipped.comparison
     assert comparison is not None
     people, products = (
-        positions_of(comparison, [(photo, None) for photo in photos], side)
-        for side in (True, False)
+        sights_of(comparison, [(photo, None) for photo in photos], side) for side in (True, False)
     )
     cosines = shipped.embed(photos, people=True) @ shipped.embed(photos).T
     alike = comparison.likeness(cosines, comparison.logits(people, products))

@@ -243,11 +243,15 @@ def _write_photos(
     attributes: dict[str, Value | None],
 ) -> None:
     """A product's photos in place of those that it had."""
-    embedded = embed_all(goods.checkpoint, stored, threads=1).embeddings.numpy()
+    comparison = goods.checkpoint.comparison_of(goods.catalog.comparison)
+    embedded = embed_all(goods.checkpoint, stored, threads=1, comparison=comparison)
     kept = [goods.snapshot.rows[PATH][place].as_py() for place in photo_places(goods, product_id)]
     paths = services.product_photos.write(product_id, stored)
     try:
-        goods.catalog.update([Product(product_id, paths, embedded, attributes)])
+        product = Product(
+            product_id, paths, embedded.embeddings.numpy(), attributes, embedded.sights_as_bytes()
+        )
+        goods.catalog.update([product])
         kept = paths
     finally:  # of a failed update, the new photos go
         services.product_photos.keep(product_id, kept)

@@ -148,8 +148,8 @@ def _sights(goods: Goods, queries: Sequence[Query]) -> list[torch.Tensor | None]
     comparison = goods.checkpoint.comparison
     if comparison is not None and shown:
         pixels = np.stack([queries[place].compared for place in shown])  # type: ignore[misc]
-        positions = comparison.positions(pixels, [queries[place].role for place in shown])
-        for place, seen in zip(shown, positions.split(1), strict=True):
+        found = comparison.sights(pixels, [queries[place].role for place in shown])
+        for place, seen in zip(shown, found.split(1), strict=True):
             sights[place] = seen
     return sights
 

@@ -115,7 +115,7 @@ class Services:
             size = comparison.preprocessing.height, comparison.preprocessing.width
             for batch in (1, COMPARED):
                 pixels = np.zeros((batch, *size, 3), np.uint8)
-                seen = comparison.positions(pixels, [Role.PRODUCT] * batch)
+                seen = comparison.sights(pixels, [Role.PRODUCT] * batch)
             comparison.logits(seen[:1], seen)
         if self.isolation is not None:
             self.isolation.find(Image.new("RGB", (300, 400)))

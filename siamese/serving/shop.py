@@ -152,7 +152,9 @@ def _make_if_missing(uri: str, checkpoint: Checkpoint) -> None:
     if Catalog.exists(uri):
         return
     try:
-        Catalog.create(uri, checkpoint.fingerprint, checkpoint.embedding_size)
+        own = None if checkpoint.comparison is None else checkpoint.comparison.fingerprint
+        size = checkpoint.embedding_size
+        Catalog.create(uri, checkpoint.fingerprint, size, comparison=own)
     except CatalogError:
         if not Catalog.exists(uri):  # otherwise another server was faster
             raise
