@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,29 +32,17 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from siamese.boxes import boxes_of, has_box
-from siamese.looks import looks_at
+from siamese.boxes import boxes_of
 from siamese.photos import PhotoError
 from siamese.preprocessing import Box, Preprocessing
-from siamese.roles import Role
 
 CHUNK = 512  # photos between two commits of the index
 PATIENCE = 2.0  # seconds that somebody may wait for another process without a word
 log = logging.getLogger(__name__)
 INDEX, PIXELS, LOCK = "index.sqlite", "pixels.bin", "lock"
-CUT_OUT = " cut out"  # in keys
 
 Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
-
-
-class Job(NamedTuple):
-    """A photo to be decoded."""
-
-    key: str
-    path: str
-    box: Box | None
-    alone: bool  # without its background
 
 
 @dataclass(frozen=True)
@@ -80,21 +68,15 @@ class CachedPhotos:
 
 
 def cache_photos(
-    frame: pd.DataFrame,
-    preprocessing: Preprocessing,
-    folder: str | Path,
-    workers: int = 2,
-    cut_out: bool = False,
+    frame: pd.DataFrame, preprocessing: Preprocessing, folder: str | Path, workers: int = 2
 ) -> CachedPhotos:
     """Decode what is not in the cache yet, and map the rest.
 
     Args:
-        frame: Manifest of R rows; `path`, `role` and, if there, the box `x1, y1, x2, y2` are read.
+        frame: Manifest of R rows; `path` and, if there, the box `x1, y1, x2, y2` are read.
         preprocessing: Size and fit of the cached pixels; others get a file of their own.
         folder: Where caches lie; made if missing. Writers take turns by a lock file.
         workers: Decoding threads (Pillow decodes outside of the interpreter lock).
-        cut_out: Whether products without a box are cut out of their background where they can be,
-            see `siamese.looks`.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; what was cached stays usable.
@@ -108,7 +90,7 @@ def cache_photos(
             closing(_open_index(place, preprocessing)) as index,
             ThreadPoolExecutor(max(1, workers)) as pool,
         ):
-            keys, faults = _keys_of(frame, index, pool, cut_out)
+            keys, faults = _keys_of(frame, index, pool)
             rows = defaultdict(list)  # a key may be that of many rows
             for row, key in keys.items():
                 rows[key].append(row)
@@ -117,9 +99,9 @@ def cache_photos(
             slots = _sound(wanted, _map(place / PIXELS, _shape(preprocessing)), pool)
             if changed := len(wanted) - len(slots):
                 log.warning("%s: %d photos were overwritten; decoded again", place, changed)
-            boxes, alone = boxes_of(frame), _alone(frame, cut_out)
+            boxes = boxes_of(frame)
             jobs = [
-                Job(key, str(frame["path"].iloc[first]), boxes[first], alone[first])
+                (key, str(frame["path"].iloc[first]), boxes[first])
                 for key, (first, *_) in rows.items()
                 if key not in slots
             ]
@@ -133,13 +115,6 @@ def cache_photos(
         slot[row] = slots.get(key, -1)
     faults = dict(sorted(faults.items()))
     return CachedPhotos(_map(place / PIXELS, _shape(preprocessing)), slot, faults)
-
-
-def _alone(frame: pd.DataFrame, cut_out: bool) -> list[bool]:
-    """Whether each row's photo is seen without its background."""
-    if not cut_out:
-        return [False] * len(frame)
-    return ((frame["role"] == "product") & ~has_box(frame)).tolist()
 
 
 @contextmanager
@@ -241,9 +216,9 @@ def _is_of_another_shape(error: sqlite3.Error) -> bool:
 
 
 def _keys_of(
-    frame: pd.DataFrame, index: sqlite3.Connection, pool: ThreadPoolExecutor, cut_out: bool
+    frame: pd.DataFrame, index: sqlite3.Connection, pool: ThreadPoolExecutor
 ) -> tuple[dict[int, str], dict[int, str]]:
-    """Row → key of its content and what is seen of it; row → fault where it cannot be read."""
+    """Row → key of its content and box; and row → fault where the file cannot be read."""
     known = {path: (stamp, digest) for path, stamp, digest in index.execute("SELECT * FROM file")}
 
     def hash_of(path: str) -> tuple[str, str] | OSError:
@@ -261,13 +236,12 @@ def _keys_of(
     keys: dict[int, str] = {}
     faults: dict[int, str] = {}
     paths = [str(path) for path in frame["path"]]
-    seen_of_each = zip(boxes_of(frame), _alone(frame, cut_out), strict=True)
-    rows = zip(paths, seen_of_each, pool.map(hash_of, paths), strict=True)
-    for row, (path, (box, alone), outcome) in enumerate(rows):
+    rows = zip(paths, boxes_of(frame), pool.map(hash_of, paths), strict=True)
+    for row, (path, box, outcome) in enumerate(rows):
         if isinstance(outcome, OSError):
             faults[row] = f"{path}: {outcome.strerror}"
             continue
-        keys[row] = f"{outcome[1]}{box or ''}{CUT_OUT if alone else ''}"
+        keys[row] = f"{outcome[1]}{box or ''}"
         if known.get(path) != outcome:
             index.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?)", (path, *outcome))
     index.commit()
@@ -275,7 +249,7 @@ def _keys_of(
 
 
 def _decode(
-    jobs: list[Job],
+    jobs: list[tuple[str, str, Box | None]],
     preprocessing: Preprocessing,
     path: Path,
     index: sqlite3.Connection,
@@ -283,11 +257,9 @@ def _decode(
 ) -> Iterator[tuple[str, int | str]]:
     """Key and slot, or key and fault, of each job; pixels and index are on disk by then."""
 
-    def decode(job: Job) -> Pixels | str:
+    def decode(job: tuple[str, str, Box | None]) -> Pixels | str:
         try:
-            if job.alone:
-                return looks_at(preprocessing, job.path, None, Role.PRODUCT, True)[-1].pixels
-            return preprocessing.read(job.path, job.box)
+            return preprocessing.read(job[1], job[2])
         except PhotoError as error:
             return str(error)
 
@@ -309,10 +281,10 @@ def _decode(
             )
             outcomes: list[tuple[str, int | str]] = []
             stored: list[tuple[str, int, int]] = []
-            for job, result in zip(chunk, decoded, strict=True):
-                outcomes.append((job.key, result if isinstance(result, str) else used))
+            for (key, _, _), result in zip(chunk, decoded, strict=True):
+                outcomes.append((key, result if isinstance(result, str) else used))
                 if not isinstance(result, str):
-                    stored.append((job.key, used, zlib.crc32(result.data)))
+                    stored.append((key, used, zlib.crc32(result.data)))
                     used += 1
             # Overwritten pixels stay where they are, unused: others may have mapped them.
             index.executemany("INSERT OR REPLACE INTO photo VALUES (?, ?, ?)", stored)

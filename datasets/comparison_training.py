@@ -76,12 +76,8 @@ class ComparisonModule(HeadModule):
         return self.loss_of(self.head(people, things))
 
 
-def comparison_of(networks: Checkpoint, cut_out: bool = False) -> Comparison:
+def comparison_of(networks: Checkpoint) -> Comparison:
     """Networks, their levels shown, and a head that is to be trained.
-
-    Args:
-        networks: Side by side.
-        cut_out: Whether products are seen without their background.
 
     Raises:
         UserError: None of them shows any, or they are adapted.
@@ -99,35 +95,23 @@ def comparison_of(networks: Checkpoint, cut_out: bool = False) -> Comparison:
     with torch.inference_mode():
         levels = levels_of(networks.encoder, photo)
     sizes = HeadConfig(channels=sum(level.shape[1] for each in levels for level in each))
-    head = ComparisonHead(sizes)
-    return Comparison(networks.encoder, size, head, networks.trained_on, cut_out)
+    return Comparison(networks.encoder, size, ComparisonHead(sizes), networks.trained_on)
 
 
-def training_photos(photos: ProductPhotos, cut_out: bool, boxes: bool = True) -> Photos:
-    """The training photos as a comparison sees them.
-
-    Args:
-        photos: Of a manifest.
-        cut_out: Whether products are cut out of their background where they can be.
-        boxes: Whether boxes in photos of people are told; without, they are seen as by a search
-            that is told none.
+def as_without_boxes(photos: ProductPhotos) -> Photos:
+    """The training photos, those of people as a search that is told no box sees them.
 
     Raises:
-        UserError: None of the photos of people has a box that could be left out.
+        UserError: None of these has one.
     """
-    frame, cached = photos.part("train")
-    if boxes and not cut_out:
-        return frame, cached
-    if not boxes:
-        boxed = (frame["role"] == "person") & has_box(frame)
-        if not boxed.any():
-            raise UserError(
-                f"{photos.path}: no training photo of a person has a box, so --whole shows "
-                "nothing new"
-            )
-        frame.loc[boxed, list(BOX)] = np.nan
-    cores = available_cores()
-    return frame, cache_photos(frame, photos.preprocessing, photos.cache, cores, cut_out)
+    frame, _ = photos.part("train")
+    boxed = (frame["role"] == "person") & has_box(frame)
+    if not boxed.any():
+        raise UserError(
+            f"{photos.path}: no training photo of a person has a box, so --whole shows nothing new"
+        )
+    frame.loc[boxed, list(BOX)] = np.nan
+    return frame, cache_photos(frame, photos.preprocessing, photos.cache, available_cores())
 
 
 @torch.inference_mode()
@@ -221,11 +205,6 @@ def main(words: Sequence[str]) -> int:
         action="store_true",
         help="as many views again, in which photos of people with a box are seen as without it",
     )
-    parser.add_argument(
-        "--cut-out",
-        action="store_true",
-        help="products are compared without their background where they can be cut out",
-    )
     choice = parse_head(parser, words)
     quieten()
     keep_freed_memory()
@@ -233,14 +212,14 @@ def main(words: Sequence[str]) -> int:
     try:
         check_writable(choice.out)
         seed_everything(choice.seed, verbose=False)
-        comparison = comparison_of(extractor(choice.encoder, studied=True), choice.cut_out)
+        comparison = comparison_of(extractor(choice.encoder, studied=True))
         photos = studied_photos(choice, comparison.preprocessing)
         choice.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="comparison-", dir=choice.cache) as folder:
             file = Path(folder, "maps")
-            ways = [training_photos(photos, choice.cut_out)]
+            ways = [photos.part("train")]
             if choice.whole:
-                ways.append(training_photos(photos, choice.cut_out, boxes=False))
+                ways.append(as_without_boxes(photos))
             seen = look(comparison, ways, choice.views, choice.light, choice.seed, file)
             train(comparison.head, seen, choice.steps, choice.seed, choice.dropout)
         save_comparison(comparison, choice.out)

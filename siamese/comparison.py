@@ -50,7 +50,7 @@ class Comparison:
         head: In evaluation mode.
         trained_on: Label of the data, for people.
         cut_out: Whether product photos without a box are seen without their background where the
-            garment can be cut out, see `siamese.cut_out`.
+            garment can be cut out, as the last look of the encoder beside it is.
         scale, offset: Move what the head says to where the encoder's cosines lie.
         calibration: Likeness → probability; of an encoder's checkpoint alone.
         adapted_calibration: The same once the encoder is adapted to a shop; None if unknown.

@@ -153,8 +153,10 @@ def calibrate(
     if checkpoint.comparison is not None:
         from siamese.comparison_commands import fit_comparison
 
+        # Of products it sees what the encoder does, the garment alone where that is cut out.
+        own = replace(checkpoint.comparison, cut_out=checkpoint.cut_out)
         checkpoint.comparison = fit_comparison(
-            checkpoint.comparison, embeddings, frame, checkpoint.cohort, adaptation
+            own, embeddings, frame, checkpoint.cohort, adaptation
         )
 
 

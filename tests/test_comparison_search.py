@@ -317,6 +317,12 @@ def test_calibrate_fits_it_and_evaluate_reports_on_it(
     looking = load_checkpoint(tmp_path / "third.safetensors").comparison
     assert looking is not None
     assert looking.scale != made.comparison.scale
+    assert not looking.cut_out
+    assert infer.main([*map(str, [*words, "--cut-out"])]) == 0
+    cutting = load_checkpoint(tmp_path / "third.safetensors").comparison
+    assert cutting is not None
+    assert cutting.cut_out, "what the encoder sees of products"
+    assert cutting.fingerprint != looking.fingerprint
     assert infer.main([*map(str, [*words, "--comparison", "none"])]) == 0
     assert load_checkpoint(tmp_path / "third.safetensors").comparison is None
 

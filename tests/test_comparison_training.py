@@ -9,10 +9,9 @@ import pytest
 import torch
 from helpers_catalog import save_checkpoint
 from helpers_data import OPTIONS
-from PIL import Image
 
 from datasets import comparison_training
-from datasets.comparison_training import comparison_of, look, train, training_photos
+from datasets.comparison_training import as_without_boxes, comparison_of, look, train
 from datasets.joint_batches import Seen
 from datasets.manifest import read_manifest, write_manifest
 from datasets.module import ProductPhotos
@@ -21,7 +20,6 @@ from siamese.checkpoint import load_checkpoint
 from siamese.comparison_file import load_comparison
 from siamese.comparison_head import ComparisonHead, HeadConfig
 from siamese.extractors import extractor
-from siamese.roles import Role
 
 
 def test_a_head_learns_to_tell_photos_apart_by_one_position() -> None:
@@ -125,7 +123,7 @@ def test_people_with_boxes_are_seen_as_without_them_too(drawn: Path, tmp_path: P
     for photos in (boxed, plain):
         photos.preprocessing = made.preprocessing
         photos.prepare_data()
-    ways = [training_photos(boxed, False), training_photos(boxed, False, boxes=False)]
+    ways = [boxed.part("train"), as_without_boxes(boxed)]
     (rows, near), (without, whole), (_, expected) = *ways, plain.part("train")
     people = (rows["role"] == "person").to_numpy()
     assert rows["x1"].notna().sum() == people.sum()
@@ -177,41 +175,3 @@ def test_what_cannot_be_trained_is_one_line(
         with pytest.raises(SystemExit):
             comparison_training.main([str(drawn), *one, *out, *wrong])
     assert not (tmp_path / "out.safetensors").exists()
-
-
-def test_products_may_be_seen_without_their_background(tmp_path: Path) -> None:
-    """In the training as in a search; people, and products with a box, as ever."""
-    random = np.random.default_rng(0)
-    lines = ["path,product_id,role,split,x1,y1,x2,y2"]
-    for number in range(6):
-        for role in ("product", "person"):
-            pixels = random.normal((150, 110, 70), 12, (320, 240, 3))
-            pixels[60:270, 60:180] = random.normal((30 * number, 60, 170), 6, (210, 120, 3))
-            name = f"{role}{number}.png"
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / name)
-            box = "20,30,200,300" if number == 5 else ",,,"
-            lines.append(f"{name},{number},{role},{'train' if number else 'validation'},{box}")
-    (tmp_path / "manifest.csv").write_text("\n".join(lines))
-    save_checkpoint(tmp_path / "0.safetensors", seed=0)
-    made = comparison_of(extractor(f"{tmp_path}/0.safetensors"), cut_out=True)
-    photos = ProductPhotos("manifest", str(tmp_path / "manifest.csv"), cache=str(tmp_path / "c"))
-    photos.preprocessing = made.preprocessing
-    photos.prepare_data()
-    for _ in range(2):  # the second time from the cache
-        frame, cached = training_photos(photos, cut_out=True)
-        assert len(frame) == 10
-        for row, slot in enumerate(cached.slot):
-            boxes = frame.loc[row, ["x1", "y1", "x2", "y2"]]
-            inside = None if boxes.isna().all() else tuple(map(float, boxes))
-            shows = Role.PRODUCT if frame["role"][row] == "product" else Role.GARMENT
-            expected = made.read(frame["path"][row], inside, shows)  # type: ignore[arg-type]
-            np.testing.assert_array_equal(cached.pixels[slot], expected)
-    _, whole = photos.part("train")
-    differs = (cached.pixels[cached.slot] != whole.pixels[whole.slot]).any(axis=(1, 2, 3))
-    cut = (frame["role"] == "product") & frame["x1"].isna()
-    np.testing.assert_array_equal(differs, cut)
-    out = tmp_path / "one.safetensors"
-    words = [str(tmp_path / "manifest.csv"), "--encoder", f"{tmp_path}/0.safetensors", "--cut-out"]
-    words += ["--views", "1", "--steps", "2", "--cache", str(tmp_path / "c"), "--out", str(out)]
-    assert comparison_training.main(words) == 0
-    assert load_comparison(out).cut_out

@@ -240,5 +240,6 @@ def test_the_server_keeps_them_and_says_what_a_search_says(
         answered = search(client, asked.read_bytes()).json()
     assert Catalog.open(tmp_path / "catalog").snapshot().sights(np.arange(7))[6] is not None
     assert (found.compared, found.uncompared) == (7, 0)
+    assert (answered["compared"], answered["uncompared"]) == (7, 0)
     names = [match["product"]["product_id"] for match in answered["matches"]]
     assert names == [match.product_id for match in found.matches]

@@ -74,6 +74,8 @@ def answer_out(
         verdict=verdict(ranking, threshold),
         matches=matches,
         considered=considered,
+        compared=ranking.compared,
+        uncompared=ranking.uncompared,
         catalog_version=goods.snapshot.version,
         vote=None if elected is None else vote_out(elected),
         photo=None if seen is None else photo_out(seen),

@@ -146,6 +146,15 @@ class Answer(BaseModel):
     verdict: str = Field(examples=["probably in this catalog"])
     matches: list[MatchOut]
     considered: int = Field(description="Products that the filters hold for", examples=[300])
+    compared: int = Field(
+        description="How many of the best products were compared with the photo once more",
+        examples=[20],
+    )
+    uncompared: int = Field(
+        description="How many of them could not be, since the catalog keeps nothing of their "
+        "photos to compare by, and these cannot be read where it has them",
+        examples=[0],
+    )
     catalog_version: Version
     vote: VoteOut | None = Field(None, description="null where the shop votes on no column")
     photo: PhotoOut | None = None
