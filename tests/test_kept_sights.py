@@ -230,15 +230,17 @@ def test_photos_are_decoded_once_where_both_look_at_the_same(
 def test_the_server_keeps_them_and_says_what_a_search_says(
     kept: Path, compared: Path, photos: Path, asked: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "model.safetensors").write_bytes(compared.read_bytes())
-    kept.rename(tmp_path / "catalog")
-    with client_of(tmp_path) as client:
+    served = tmp_path / "served"
+    served.mkdir()
+    shutil.copy(compared, served / "model.safetensors")
+    kept.rename(served / "catalog")
+    with client_of(served) as client:
         new = draw_photo(tmp_path / "new.png", 60, stripes=2)
         assert put(client, "new", new.read_bytes()).status_code == 201
         shutil.rmtree(photos)
-        (found,) = Finder(load_checkpoint(compared), tmp_path / "catalog").rank([asked])
+        (found,) = Finder(load_checkpoint(compared), served / "catalog").rank([asked])
         answered = search(client, asked.read_bytes()).json()
-    assert Catalog.open(tmp_path / "catalog").snapshot().sights(np.arange(7))[6] is not None
+    assert Catalog.open(served / "catalog").snapshot().sights(np.arange(7))[6] is not None
     assert (found.compared, found.uncompared) == (7, 0)
     assert (answered["compared"], answered["uncompared"]) == (7, 0)
     names = [match["product"]["product_id"] for match in answered["matches"]]
