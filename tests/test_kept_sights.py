@@ -13,7 +13,7 @@ import torch
 from helpers_catalog import draw_photo, save_checkpoint
 from helpers_comparison import tiny_comparison
 from helpers_infer import Run
-from helpers_serving import client_of, put, search
+from helpers_serving import client_of, ids_of, put, search
 from PIL import Image
 
 from siamese.catalog import Catalog
@@ -239,9 +239,9 @@ def test_the_server_keeps_them_and_says_what_a_search_says(
         assert put(client, "new", new.read_bytes()).status_code == 201
         shutil.rmtree(photos)
         (found,) = Finder(load_checkpoint(compared), served / "catalog").rank([asked])
-        answered = search(client, asked.read_bytes()).json()
+        answer = search(client, asked.read_bytes())
     assert Catalog.open(served / "catalog").snapshot().sights(np.arange(7))[6] is not None
     assert (found.compared, found.uncompared) == (7, 0)
-    assert (answered["compared"], answered["uncompared"]) == (7, 0)
-    names = [match["product"]["product_id"] for match in answered["matches"]]
-    assert names == [match.product_id for match in found.matches]
+    told = answer.json()
+    assert (told["compared"], told["uncompared"]) == (7, 0)
+    assert ids_of(answer) == [match.product_id for match in found.matches]
