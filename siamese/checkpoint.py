@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,6 +41,19 @@ LATER_FIELDS = {"flip_average": False, "neck": "linear"}  # of an encoder's conf
 
 class CheckpointError(UserError):
     """A file that is not a usable checkpoint; the message says why and what to do."""
+
+
+class SeenPixels(NamedTuple):
+    """Photos as an encoder sees them, on the CPU.
+
+    Args:
+        embeddings: float32 (B, D), unit length.
+        closer: Where each was looked at a second time, boxes as of `siamese.second_look`, float32
+            (B, 4); NaN for those that were not.
+    """
+
+    embeddings: Tensor
+    closer: Tensor
 
 
 @dataclass
@@ -150,14 +163,23 @@ class Checkpoint:
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    @torch.inference_mode()
     def embed_pixels(
         self,
         pixels: np.ndarray | Tensor,
         roles: Sequence[Role] | None = None,
         looks: Sequence[int] | None = None,
     ) -> Tensor:
-        """Preprocessed photos → unit embeddings, float32 (B, D), on the CPU.
+        """`see` without what else it says: float32 (B, D)."""
+        return self.see(pixels, roles, looks).embeddings
+
+    @torch.inference_mode()
+    def see(
+        self,
+        pixels: np.ndarray | Tensor,
+        roles: Sequence[Role] | None = None,
+        looks: Sequence[int] | None = None,
+    ) -> SeenPixels:
+        """Preprocessed photos → unit embeddings, and where photos were looked at closer.
 
         In float32 throughout, so that an embedding hardly depends on what else is in its batch.
 
@@ -170,30 +192,40 @@ class Checkpoint:
         tensor, looks = torch.as_tensor(pixels), looks or [1] * len(pixels)
         roles = roles or [Role.PRODUCT] * len(looks)
         of_looks = [role for role, count in zip(roles, looks, strict=True) for _ in range(count)]
-        embedding = self._looked_at(tensor, of_looks)
+        embedding, boxes = self._looked_at(tensor, of_looks)
         if len(roles) < len(embedding):
             photo = torch.arange(len(looks)).repeat_interleave(torch.tensor(looks))
             total = torch.zeros(len(looks), self.embedding_size).index_add(0, photo, embedding)
             embedding = functional.normalize(total, dim=1)
-        return embedding if self.adaptation is None else self.adaptation(embedding, roles)
+            boxes = boxes[torch.tensor(looks).cumsum(dim=0) - 1]
+        if self.adaptation is not None:
+            embedding = self.adaptation(embedding, roles)
+        return SeenPixels(embedding, boxes)
 
-    def _looked_at(self, pixels: Tensor, roles: Sequence[Role]) -> Tensor:
-        """Unit embeddings before they are adapted: of one look, or of two."""
+    def focus_for(self, comparison: Comparison, closer: Tensor) -> Tensor | None:
+        """Where a comparison shall see people closer: where the encoder did, (B, 4), if both take
+        the same pixels."""
+        return closer if comparison.preprocessing == self.preprocessing else None
+
+    def _looked_at(self, pixels: Tensor, roles: Sequence[Role]) -> SeenPixels:
+        """Before they are adapted: of one look, or of two."""
         twice = torch.tensor([self.second_look and role is Role.PERSON for role in roles])
+        boxes = torch.full((len(pixels), 4), torch.nan)
         if not twice.any():
-            return self._seen(pixels)
+            return SeenPixels(self._seen(pixels), boxes)
         embedding = torch.empty(len(pixels), self.embedding_size)
         if not twice.all():
             embedding[~twice] = self._seen(pixels[~twice])
-        embedding[twice] = self._seen_twice(pixels[twice])
-        return embedding
+        embedding[twice], boxes[twice] = self._seen_twice(pixels[twice])
+        return SeenPixels(embedding, boxes)
 
-    def _seen_twice(self, pixels: Tensor) -> Tensor:
+    def _seen_twice(self, pixels: Tensor) -> SeenPixels:
         from siamese.parts import parts_of  # which knows encoders made of several checkpoints
 
         whole, parts = parts_of(self.encoder, self.normalised(pixels))
         boxes = focus_of(parts, len(pixels)).cpu()
-        return functional.normalize(whole.cpu() + self._seen(closer(pixels, boxes)), dim=1)
+        near = self._seen(closer(pixels, boxes))
+        return SeenPixels(functional.normalize(whole.cpu() + near, dim=1), boxes)
 
     def _seen(self, pixels: Tensor) -> Tensor:
         embedding: Tensor = self.encoder(self.normalised(pixels))

@@ -253,7 +253,7 @@ def search(
     usable = [part for part in parts if not isinstance(part, PhotoError)]
     sources, boxes = [photo for photo, _ in usable], [part for _, part in usable]
     people = [garment is None or part is not None for part in boxes]
-    embedded = embed_with_bar(finder.checkpoint, sources, boxes, people)
+    embedded = embed_with_bar(finder.checkpoint, sources, boxes, people, finder.looks)
     broken = [part for part in parts if isinstance(part, PhotoError)]
     broken += embedded.broken.values()
     if broken and len(photos) == 1:
@@ -262,21 +262,14 @@ def search(
     if not embedded.usable:
         raise CatalogError(f"none of the {len(photos)} photos can be used")
     names = [photos[places[row]] for row in embedded.usable]
-    sights = finder.sights(
-        [sources[row] for row in embedded.usable],
-        [boxes[row] for row in embedded.usable],
-        [people[row] for row in embedded.usable],
-    )
     if not together:
-        return finder.rank_embeddings(embedded.embeddings, top, where, names, sights)
-    import torch
-
+        seen = embedded.each_seen()
+        return finder.rank_embeddings(embedded.embeddings, top, where, names, seen)
     from siamese.retrieval import mean_embedding
 
     query = mean_embedding(embedded.embeddings)
-    seen = [sight for sight in sights or [] if sight is not None]
-    sights = [torch.cat(seen)] if seen else None
-    (ranking,) = finder.rank_embeddings(query, top, where, names[:1], sights)
+    all_seen = None if embedded.sights is None else [embedded.sights]
+    (ranking,) = finder.rank_embeddings(query, top, where, names[:1], all_seen)
     return [replace(ranking, together=tuple(names[1:]))]
 
 

@@ -102,21 +102,30 @@ class Comparison:
         return looks_at(self.preprocessing, photo, box, role, self.cut_out)[-1].pixels
 
     @torch.inference_mode()
-    def sights(self, pixels: np.ndarray | Tensor, roles: Sequence[Role]) -> Tensor:
+    def sights(
+        self,
+        pixels: np.ndarray | Tensor,
+        roles: Sequence[Role],
+        focus: Tensor | None = None,
+    ) -> Tensor:
         """What photos show at each position: int8 (B, N, S), on the CPU.
 
         Args:
             pixels: uint8 (B, H, W, 3).
             roles: What they show; people without a box are seen closer, at their garment.
+            focus: Where, boxes (B, 4), if an encoder that takes the same pixels has found that
+                out (`siamese.checkpoint.SeenPixels`); else this finds it out itself.
         """
-        return self.head.codes(self.maps(torch.as_tensor(pixels), roles)).cpu()
+        return self.head.codes(self.maps(torch.as_tensor(pixels), roles, focus)).cpu()
 
-    def maps(self, pixels: Tensor, roles: Sequence[Role]) -> Tensor:
+    def maps(self, pixels: Tensor, roles: Sequence[Role], focus: Tensor | None = None) -> Tensor:
         """What the networks see in photos, as the head takes it: float32 (B, N, C)."""
         whole = torch.tensor([role is Role.PERSON for role in roles])
         pixels = pixels.float()
         if whole.any():
-            pixels[whole] = closer(pixels[whole], self.focus(pixels[whole]))
+            known = focus is not None and bool(focus[whole].isfinite().all())
+            boxes = focus[whole] if focus is not None and known else self.focus(pixels[whole])
+            pixels[whole] = closer(pixels[whole], boxes)
         return maps_of(self.encoder, self.normalised(pixels), self.head.config)
 
     def focus(self, pixels: Tensor) -> Tensor:
@@ -129,6 +138,16 @@ class Comparison:
     def normalised(self, pixels: Tensor) -> Tensor:
         """What the networks take, float32 (B, 3, H, W) on their device, of pixels (B, H, W, 3)."""
         return self.preprocessing.normalise(pixels.to(next(self.head.parameters()).device))
+
+    def no_sights(self) -> Tensor:
+        """Of no photo: int8 (0, N, S)."""
+        config = self.head.config
+        return torch.empty(0, config.rows * config.columns, config.size, dtype=torch.int8)
+
+    def sight_of(self, stored: bytes) -> Tensor:
+        """What a catalog keeps of a photo, as `sights` gave it: int8 (1, N, S)."""
+        codes = np.frombuffer(stored, np.int8).copy()  # PyTorch wants writable memory
+        return torch.from_numpy(codes).view(1, -1, self.head.config.size)
 
     @torch.inference_mode()
     def logits(self, people: Tensor, products: Tensor) -> Tensor:

@@ -11,29 +11,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from siamese.adaptation import Adaptation
 from siamese.boxes import boxes_of
 from siamese.cohort import Cohort, sample
 from siamese.comparison import Comparison
 from siamese.comparison_report import ComparedLikeness, moved_onto
+from siamese.embedding import EmbeddedPhotos
 from siamese.evaluation import codes, fit
 from siamese.pair_score import Calibration
-from siamese.photos import PhotoError, PhotoSource
-from siamese.preprocessing import Box
 from siamese.retrieval import Distractors
-from siamese.roles import roles_of
-from siamese.second_opinion import SecondOpinion
+from siamese.roles import Role, roles_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CHUNK = 64  # photos between two steps of the bar
 ENOUGH = 500  # photos of each kind that say where cosines and logits lie
 
-Places = Sequence[tuple[PhotoSource, Box | None]]  # photos, and the part of each to look at
 Shown = tuple[Tensor, Tensor]  # embeddings of photos, and what these show
+ShopPhotos = tuple[EmbeddedPhotos, Sequence[Role]]
 
 
 class Reported(NamedTuple):
@@ -54,7 +50,7 @@ class Reported(NamedTuple):
 
 def fit_comparison(
     comparison: Comparison,
-    embeddings: Tensor,
+    embedded: EmbeddedPhotos,
     frame: pd.DataFrame,
     cohort: Cohort | None,
     adaptation: Adaptation | None = None,
@@ -63,17 +59,16 @@ def fit_comparison(
 
     Args:
         comparison: Any.
-        embeddings: Of these photos, float32 (R, D).
-        frame: Their rows.
+        embedded: These photos, seen by it, too.
+        frame: Their R rows.
         cohort: Of the encoder.
         adaptation: Of the encoder to these photos, which tells what likeness means in a shop that
             it will be adapted to.
 
     Raises:
-        PhotoError: A photo cannot be used.
         UserError: As of `siamese.evaluation.fit`.
     """
-    sights = _of_split(comparison, frame)
+    embeddings, sights = embedded.embeddings, embedded.seen
     moved, calibration = _fitted(comparison, sights, embeddings, frame, cohort)
     later = None
     if adaptation is not None:
@@ -117,95 +112,48 @@ def moved_comparison(comparison: Comparison, people: Shown, products: Shown) -> 
 
 
 def adapted_comparison(
-    comparison: Comparison,
-    adaptation: Adaptation,
-    people: tuple[Tensor, Places],
-    products: tuple[Tensor, Places],
+    comparison: Comparison, adaptation: Adaptation, people: ShopPhotos, products: ShopPhotos
 ) -> Comparison:
     """The comparison beside an encoder that is adapted to a shop.
 
     Args:
         comparison: Fitted to the encoder as it was; it knows what likeness means afterwards.
         adaptation: Of the encoder.
-        people, products: Embeddings of the shop's photos of each kind by the encoder as it was,
-            float32 (any, D), and where these are.
-
-    Raises:
-        PhotoError: A photo cannot be used.
+        people, products: The shop's photos of each kind by the encoder as it was, seen by the
+            comparison, too; and what each shows.
     """
     assert comparison.adapted_calibration is not None
-    shown = []
-    for (embeddings, places), of_people in ((people, True), (products, False)):
-        chosen = sample(len(places), ENOUGH)
-        some = [places[place] for place in chosen]
-        roles = roles_of([of_people] * len(some), [box for _, box in some])
-        seen = sights_of(comparison, some, of_people)
-        shown.append((adaptation(embeddings[chosen], roles), seen))
+    shown = [
+        (adaptation(embedded.embeddings, roles), embedded.seen)
+        for embedded, roles in (people, products)
+    ]
     moved = moved_comparison(comparison, *shown)
     return replace(moved, calibration=comparison.adapted_calibration, adapted_calibration=None)
 
 
 def reported(
     comparison: Comparison,
-    embeddings: Tensor,
-    frame: pd.DataFrame,
-    distractors: tuple[Distractors | None, Places],
-    strangers: tuple[Tensor | None, Places],
+    embedded: EmbeddedPhotos,
+    distractors: tuple[Distractors, Tensor] | None,
+    strangers: EmbeddedPhotos | None,
 ) -> Reported:
     """What the reports of a split take.
 
     Args:
         comparison: Fitted to the encoder.
-        embeddings: float32 (R, D).
-        frame: Manifest rows.
-        distractors: And where their photos are.
-        strangers: Embeddings, float32 (any, D), and where the photos are.
-
-    Raises:
-        PhotoError: A photo cannot be used.
+        embedded: The split's photos, seen by it, too.
+        distractors: And what their photos show, int8 (any, N, S).
+        strangers: Likewise seen by it.
     """
-    others, people = distractors[0], strangers[0]
-    sights = [_of_split(comparison, frame)]
-    if others is not None:
-        sights.append(sights_of(comparison, distractors[1], people=False))
-        vectors = ComparedLikeness.vectors(others.embedding, len(frame))
+    sights, others, people = [embedded.seen], None, None
+    if distractors is not None:
+        others, shown = distractors
+        vectors = ComparedLikeness.vectors(others.embedding, len(embedded.seen))
         others = Distractors(vectors, others.product)
-    if people is not None:
+        sights.append(shown)
+    if strangers is not None:
         first = sum(map(len, sights))
-        sights.append(sights_of(comparison, strangers[1], people=True))
-        people = ComparedLikeness.vectors(people, first)
+        sights.append(strangers.seen)
+        people = ComparedLikeness.vectors(strangers.embeddings, first)
     likeness = ComparedLikeness(comparison, torch.cat(sights))
-    return Reported(likeness.vectors(embeddings), others, people, likeness)
-
-
-def _of_split(comparison: Comparison, frame: pd.DataFrame) -> Tensor:
-    """What a split's photos show, int8 (R, N, S)."""
-    is_person = codes(frame)[1]
-    photos = list(zip(frame["path"].tolist(), boxes_of(frame), strict=True))
-    config = comparison.head.config
-    shape = len(frame), config.rows * config.columns, config.size
-    sights = torch.empty(shape, dtype=torch.int8)
-    for side, people in ((is_person, True), (~is_person, False)):
-        rows = side.nonzero()[0]
-        sights[rows] = sights_of(comparison, [photos[row] for row in rows], people)
-    return sights
-
-
-def sights_of(comparison: Comparison, photos: Places, people: bool) -> Tensor:
-    """What photos show at each position, int8 (len(photos), N, S); with a bar on a terminal.
-
-    Raises:
-        PhotoError: One of them cannot be used.
-    """
-    opinion, config = SecondOpinion(comparison), comparison.head.config
-    found = [torch.empty(0, config.rows * config.columns, config.size, dtype=torch.int8)]
-    with tqdm(total=len(photos), unit=" photos", desc="looking again", disable=None) as bar:
-        for start in range(0, len(photos), CHUNK):
-            some = photos[start : start + CHUNK]
-            sources, boxes = (list(each) for each in zip(*some, strict=True))
-            for seen in opinion.sights(sources, boxes, [people] * len(some)):
-                if isinstance(seen, PhotoError):
-                    raise seen
-                found.append(seen)
-            bar.update(len(some))
-    return torch.cat(found)
+    return Reported(likeness.vectors(embedded.embeddings), others, people, likeness)

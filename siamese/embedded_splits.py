@@ -25,23 +25,22 @@ if TYPE_CHECKING:
 
     from siamese.checkpoint import Checkpoint
     from siamese.cohort import Cohort
-    from siamese.comparison_commands import Places
+    from siamese.comparison import Comparison
     from siamese.embedding import EmbeddedPhotos
     from siamese.retrieval import Distractors
 
 
 def embedded_split(
     checkpoint: Checkpoint, manifest: pd.DataFrame, split: str, max_broken: float
-) -> tuple[Tensor, pd.DataFrame]:
-    """Embeddings, float32 (R, D), of a split's R usable rows, and these rows."""
+) -> tuple[EmbeddedPhotos, pd.DataFrame]:
+    """A split's R usable photos, seen by the checkpoint's comparison, too, and their rows."""
     frame = manifest[manifest["split"] == split].reset_index(drop=True)
     if frame.empty:
         raise CatalogError(f"the manifest has no rows of split {split!r}")
     people = (frame["role"] == "person").tolist()
-    embedded = embedded_within(
-        checkpoint, frame["path"].tolist(), boxes_of(frame), people, max_broken
-    )
-    return embedded.embeddings, frame.iloc[embedded.usable].reset_index(drop=True)
+    paths, boxes = frame["path"].tolist(), boxes_of(frame)
+    embedded = embedded_within(checkpoint, paths, boxes, people, max_broken, checkpoint.comparison)
+    return embedded, frame.iloc[embedded.usable].reset_index(drop=True)
 
 
 def embedded_within(
@@ -50,13 +49,18 @@ def embedded_within(
     boxes: Sequence[Box | None],
     people: Sequence[bool],
     max_broken: float,
+    comparison: Comparison | None = None,
 ) -> EmbeddedPhotos:
     """Photos to report on; broken ones are named on stderr.
+
+    Args:
+        checkpoint, photos, boxes, people, comparison: As of `siamese.embedding.embed_all`.
+        max_broken: The share of photos that may be broken.
 
     Raises:
         CatalogError: More than that share cannot be used.
     """
-    embedded = embed_with_bar(checkpoint, photos, boxes, people)
+    embedded = embed_with_bar(checkpoint, photos, boxes, people, comparison)
     if len(embedded.broken) > max_broken * len(photos):
         raise CatalogError(
             f"{len(embedded.broken)} of {len(photos)} photos cannot be used, more than "
@@ -68,36 +72,41 @@ def embedded_within(
 
 def embedded_strangers(
     checkpoint: Checkpoint, photos: Sequence[tuple[str, Box | None]], max_broken: float
-) -> tuple[Tensor | None, Places]:
-    """The strangers' embeddings, `None` where there are none, and where these photos are."""
+) -> EmbeddedPhotos | None:
+    """The strangers, seen by the checkpoint's comparison, too; `None` where there are none."""
     if not photos:
-        return None, []
+        return None
     paths, boxes = zip(*photos, strict=True)
-    embedded = embedded_within(checkpoint, paths, boxes, [True] * len(paths), max_broken)
+    people = [True] * len(paths)
+    embedded = embedded_within(checkpoint, paths, boxes, people, max_broken, checkpoint.comparison)
     if not len(embedded.embeddings):
         raise CatalogError(f"--strangers: none of {len(photos)} photos can be used")
-    return embedded.embeddings, [photos[place] for place in embedded.usable]
+    return embedded
 
 
 def embedded_distractors(
     checkpoint: Checkpoint, photos: Sequence[ListedPhoto], max_broken: float
-) -> tuple[Distractors | None, Places]:
-    """The distractors' embeddings, `None` where there are none, and where these photos are."""
+) -> tuple[Distractors, Tensor] | None:
+    """The distractors, and what the checkpoint's comparison, if it has one, sees in their photos:
+    int8 (any, N, S); `None` where there are none."""
     import torch
 
     from siamese.retrieval import Distractors
 
     if not photos:
-        return None, []
-    products = embedded_products(checkpoint, photos, max_broken)
+        return None
+    comparison = checkpoint.comparison
+    products = embedded_products(checkpoint, photos, max_broken, comparison=comparison)
     if not products:
         raise CatalogError(f"--distractors: none of {len(photos)} photos can be used")
     counts = torch.tensor([len(product.paths) for product in products])
     embeddings = torch.cat([torch.from_numpy(product.embeddings) for product in products])
     numbers = torch.arange(len(products)).repeat_interleave(counts)
-    boxes = {(photo.product_id, photo.path): photo.box for photo in photos}
-    places = [(path, boxes[each.product_id, path]) for each in products for path in each.paths]
-    return Distractors(embeddings, numbers), places
+    found = Distractors(embeddings, numbers)
+    if comparison is None:
+        return found, torch.empty(0)
+    kept = [each for product in products for each in product.sights or []]
+    return found, torch.cat([comparison.sight_of(each) for each in kept])
 
 
 def embedded_cohort(

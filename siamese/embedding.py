@@ -41,6 +41,17 @@ class EmbeddedPhotos:
     broken: dict[int, PhotoError]
     sights: Tensor | None = None
 
+    @property
+    def seen(self) -> Tensor:
+        """The sights of photos that a comparison was asked about; a programming error else."""
+        if self.sights is None:
+            raise ValueError("no comparison has looked at these photos")
+        return self.sights
+
+    def each_seen(self) -> list[Tensor] | None:
+        """The sights one by one, int8 (1, N, S) each."""
+        return None if self.sights is None else list(self.sights.split(1))
+
     def sights_as_bytes(self) -> list[bytes] | None:
         """The sights as a catalog keeps them, N · S bytes each."""
         return None if self.sights is None else [each.tobytes() for each in self.sights.numpy()]
@@ -94,13 +105,18 @@ def embed_all(
         if seen:
             shown, looks = [roles[place] for place in seen], [len(p) for p, _ in seen.values()]
             pixels = np.concatenate([each for each, _ in seen.values()])
-            parts.append(checkpoint.embed_pixels(pixels, shown, looks))
+            found = checkpoint.see(pixels, shown, looks)
+            parts.append(found.embeddings)
             if comparison is not None:
                 again = np.stack([each for _, each in seen.values() if each is not None])
-                sights.append(comparison.sights(again, shown))
+                focus = checkpoint.focus_for(comparison, found.closer)
+                sights.append(comparison.sights(again, shown, focus))
         if progress is not None:
             progress(len(decoded))
-    return EmbeddedPhotos(torch.cat(parts), usable, broken, torch.cat(sights) if sights else None)
+    saw = None
+    if comparison is not None:
+        saw = torch.cat([comparison.no_sights(), *sights])
+    return EmbeddedPhotos(torch.cat(parts), usable, broken, saw)
 
 
 def decoded_batches(

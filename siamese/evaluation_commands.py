@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from siamese.adaptation import Adaptation
     from siamese.checkpoint import Checkpoint
     from siamese.comparison import Comparison
-    from siamese.comparison_commands import Places
+    from siamese.comparison_commands import ShopPhotos
     from siamese.evaluation_report import Evaluation
 
 
@@ -57,33 +57,31 @@ def evaluate(
     """
     from siamese.evaluation import evaluate as reports
 
-    embeddings, usable = embedded_split(checkpoint, manifest, split, max_broken)
-    if told := _of_the_cohort(checkpoint, embeddings, usable):
+    embedded, usable = embedded_split(checkpoint, manifest, split, max_broken)
+    if told := _of_the_cohort(checkpoint, embedded.embeddings, usable):
         print(f"{told}, so what is said of missing products is too good", file=sys.stderr)
     others = embedded_distractors(checkpoint, distractors, max_broken)
     unknown = embedded_strangers(checkpoint, strangers, max_broken)
     if checkpoint.comparison is None:
         return reports(
-            embeddings,
+            embedded.embeddings,
             usable,
             checkpoint.calibration,
             cohort=checkpoint.cohort,
-            distractors=others[0],
-            strangers=unknown[0],
+            distractors=None if others is None else others[0],
+            strangers=None if unknown is None else unknown.embeddings,
         )
     from siamese.comparison_commands import reported
 
-    vectors, rivals, people, likeness = reported(
-        checkpoint.comparison, embeddings, usable, others, unknown
-    )
+    seen = reported(checkpoint.comparison, embedded, others, unknown)
     return reports(
-        vectors,
+        seen.vectors,
         usable,
         checkpoint.comparison.calibration,
         cohort=checkpoint.cohort,
-        distractors=rivals,
-        strangers=people,
-        likeness=likeness,
+        distractors=seen.distractors,
+        strangers=seen.strangers,
+        likeness=seen.likeness,
     )
 
 
@@ -130,7 +128,11 @@ def calibrate(
     from siamese.adaptation import FEWEST, fit_adaptation
     from siamese.evaluation import fit
 
-    embeddings, frame = embedded_split(checkpoint, manifest, split, max_broken)
+    if checkpoint.comparison is not None:
+        # Of products it sees what the encoder does, the garment alone where that is cut out.
+        checkpoint.comparison = replace(checkpoint.comparison, cut_out=checkpoint.cut_out)
+    embedded, frame = embedded_split(checkpoint, manifest, split, max_broken)
+    embeddings = embedded.embeddings
     plain = replace(checkpoint, adaptation=None)
     known = checkpoint.own_cohort
     if cohort is not None:
@@ -153,10 +155,8 @@ def calibrate(
     if checkpoint.comparison is not None:
         from siamese.comparison_commands import fit_comparison
 
-        # Of products it sees what the encoder does, the garment alone where that is cut out.
-        own = replace(checkpoint.comparison, cut_out=checkpoint.cut_out)
         checkpoint.comparison = fit_comparison(
-            own, embeddings, frame, checkpoint.cohort, adaptation
+            checkpoint.comparison, embedded, frame, checkpoint.cohort, adaptation
         )
 
 
@@ -194,24 +194,26 @@ def adapt(
     embedded = []
     for places, of_people in ((people, True), (shown, False)):
         paths, boxes = zip(*places, strict=True)
-        made = embedded_within(checkpoint, paths, boxes, [of_people] * len(paths), max_broken)
-        embedded.append((made.embeddings, [places[place] for place in made.usable]))
+        sides, known = [of_people] * len(paths), checkpoint.comparison
+        made = embedded_within(checkpoint, paths, boxes, sides, max_broken, known)
+        roles = roles_of(sides, boxes)
+        embedded.append((made, [roles[place] for place in made.usable]))
     worn, alone = embedded
-    adaptation = fit_adaptation(worn[0], alone[0])
+    adaptation = fit_adaptation(worn[0].embeddings, alone[0].embeddings)
     adapted = replace(
         checkpoint,
         adaptation=adaptation,
         calibration=checkpoint.adapted_calibration,
         comparison=_comparison_beside(checkpoint.comparison, adaptation, worn, alone),
     )
-    return adapted, len(worn[0]), len(alone[0])
+    return adapted, len(worn[1]), len(alone[1])
 
 
 def _comparison_beside(
     comparison: Comparison | None,
     adaptation: Adaptation,
-    people: tuple[Tensor, Places],
-    products: tuple[Tensor, Places],
+    people: ShopPhotos,
+    products: ShopPhotos,
 ) -> Comparison | None:
     """That of an encoder once it is adapted; where nothing is known of it, none, and a warning.
 

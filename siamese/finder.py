@@ -16,9 +16,10 @@ from torch import Tensor
 
 from siamese.catalog import Catalog, CatalogError
 from siamese.checkpoint import Checkpoint
-from siamese.comparison import COMPARED
+from siamese.comparison import COMPARED, Comparison
+from siamese.embedding import embed_all
 from siamese.exact_search import CANDIDATES, best_photos
-from siamese.photos import PhotoError, PhotoSource
+from siamese.photos import PhotoSource
 from siamese.preprocessing import Box
 from siamese.quantisation import Codes, Int8Codes, SignBits, codes_of
 from siamese.ranking import DIGITS, Candidates, Match, Ranking, normalised
@@ -102,27 +103,16 @@ class Finder:
         ]
         if self.second_opinion is not None:  # which looks again; an open file can be read once
             photos = [p if isinstance(p, str | Path | bytes) else p.read() for p in photos]
-        embeddings = self.checkpoint.embed(photos, boxes, people=True)
-        return self.rank_embeddings(embeddings, top, where, names, self.sights(photos, boxes))
+        people = [True] * len(photos)
+        embedded = embed_all(self.checkpoint, photos, boxes, people=people, comparison=self.looks)
+        if embedded.broken:
+            raise next(iter(embedded.broken.values()))
+        return self.rank_embeddings(embedded.embeddings, top, where, names, embedded.each_seen())
 
-    def sights(
-        self,
-        photos: Sequence[PhotoSource],
-        boxes: Sequence[Box | None] | None = None,
-        people: Sequence[bool] | None = None,
-    ) -> list[Tensor | None] | None:
-        """What the checkpoint's comparison sees in photos, if it has one: int8 (1, N, S) each,
-        or None where a photo cannot be used; None altogether where nothing is compared.
-
-        Args:
-            photos, boxes: As in `rank`.
-            people: For each photo whether it shows a person, not a garment alone; None: all do.
-        """
-        if self.second_opinion is None or self.rerank != "none":
-            return None
-        boxes, people = boxes or [None] * len(photos), people or [True] * len(photos)
-        seen = self.second_opinion.sights(photos, boxes, people)
-        return [None if isinstance(each, PhotoError) else each for each in seen]
+    @property
+    def looks(self) -> Comparison | None:
+        """What has to look at photos, too, that are ranked; None where nothing is compared."""
+        return None if self.rerank != "none" else self.checkpoint.comparison
 
     def rank_embeddings(
         self,
@@ -138,7 +128,7 @@ class Finder:
             embeddings: float32 (Q, D), unit length.
             top, where: As in `rank`.
             names: What the rankings call their photos.
-            sights: Of each query's photos, as of `SecondOpinion.sights`, int8 (any, N, S); None,
+            sights: Of each query's photos, as of `Comparison.sights`, int8 (any, N, S); None,
                 of one or of all: by embeddings alone.
 
         Raises:

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from siamese.comparison import Comparison
 from siamese.embedding import decoded_batches
-from siamese.photos import PhotoError, PhotoSource
-from siamese.preprocessing import Box
-from siamese.roles import Role, roles_of
+from siamese.photos import PhotoError
+from siamese.roles import Role
 
 KEPT = 8000  # product photos whose sights are kept: 7 KB each
 BATCH = 32  # photos per forward pass
@@ -42,20 +41,6 @@ class SecondOpinion:
         self._kept: OrderedDict[File, Tensor] = OrderedDict()
         self._lock = Lock()
 
-    def sights(
-        self, photos: Sequence[PhotoSource], boxes: Sequence[Box | None], people: Sequence[bool]
-    ) -> list[Tensor | PhotoError]:
-        """What photos show at each position, int8 (1, N, S), or why they cannot be used."""
-        roles = roles_of(people, boxes)
-
-        def read(place: int) -> np.ndarray:
-            return self.comparison.read(photos[place], boxes[place], roles[place])
-
-        found: list[Tensor | PhotoError] = []
-        for start, decoded in decoded_batches(read, len(photos), BATCH):
-            found += decoded_sights(self.comparison, decoded, roles[start:])
-        return found
-
     def logits(
         self, sight: Tensor, paths: Sequence[str], kept: Sequence[bytes | None] | None = None
     ) -> Tensor:
@@ -69,9 +54,11 @@ class SecondOpinion:
         Returns:
             float32 (k,); NaN where a photo cannot be used.
         """
-        known = [None] * len(paths) if kept is None else [self._taken_up(each) for each in kept]
-        new = [place for place, each in enumerate(known) if each is None]
-        seen: list[Tensor | None] = list(known)
+        seen: list[Tensor | None] = [
+            None if each is None else self.comparison.sight_of(each)
+            for each in kept or [None] * len(paths)
+        ]
+        new = [place for place, each in enumerate(seen) if each is None]
         for place, each in zip(new, self._products([paths[i] for i in new]), strict=True):
             seen[place] = each
         usable = [place for place, each in enumerate(seen) if each is not None]
@@ -81,13 +68,6 @@ class SecondOpinion:
             logits[usable] = self.comparison.logits(sight, shown).mean(dim=0)
         return logits
 
-    def _taken_up(self, stored: bytes | None) -> Tensor | None:
-        """The bytes that a catalog keeps, as int8 (1, N, S)."""
-        if stored is None:
-            return None
-        codes = np.frombuffer(stored, np.int8).copy()  # PyTorch wants writable memory
-        return torch.from_numpy(codes).view(1, -1, self.comparison.head.config.size)
-
     def _products(self, paths: Sequence[str]) -> list[Tensor | None]:
         """What product photos show, int8 (1, N, S); `None` where one cannot be used."""
         files = [_file(path) for path in paths]
@@ -95,10 +75,7 @@ class SecondOpinion:
         with self._lock:
             known = {file: self._kept[file] for file in there if file in self._kept}
         new = [file for file in there if file not in known]
-        seen = self.sights([path for path, _ in new], [None] * len(new), [False] * len(new))
-        known |= {
-            file: each for file, each in zip(new, seen, strict=True) if isinstance(each, Tensor)
-        }
+        known |= self._looked_at(new)
         with self._lock:
             for file, each in known.items():
                 self._kept[file] = each
@@ -107,23 +84,25 @@ class SecondOpinion:
                 self._kept.popitem(last=False)
         return [None if file is None else known.get(file) for file in files]
 
+    def _looked_at(self, files: Sequence[File]) -> dict[File, Tensor]:
+        """What those of the photos show that can be used."""
 
-def decoded_sights(
-    comparison: Comparison,
-    decoded: Sequence[np.ndarray | PhotoError],
-    roles: Sequence[Role],
-) -> list[Tensor | PhotoError]:
-    """What the photos of a batch show, int8 (1, N, S), past those that cannot be used."""
-    usable = [place for place, each in enumerate(decoded) if not isinstance(each, PhotoError)]
-    found: list[Tensor | PhotoError] = [
-        each if isinstance(each, PhotoError) else torch.empty(0) for each in decoded
-    ]
-    if usable:
-        pixels = np.stack([each for each in decoded if not isinstance(each, PhotoError)])
-        sights = comparison.sights(pixels, [roles[place] for place in usable])
-        for place, each in zip(usable, sights.split(1), strict=True):
-            found[place] = each.clone()  # or one that is kept keeps the whole batch
-    return found
+        def read(place: int) -> np.ndarray:
+            return self.comparison.read(files[place][0], None, Role.PRODUCT)
+
+        found: dict[File, Tensor] = {}
+        for start, decoded in decoded_batches(read, len(files), BATCH):
+            pixels = {
+                file: each
+                for file, each in zip(files[start:], decoded, strict=False)
+                if not isinstance(each, PhotoError)
+            }
+            if pixels:
+                roles = [Role.PRODUCT] * len(pixels)
+                sights = self.comparison.sights(np.stack(list(pixels.values())), roles)
+                # Copies, or one that is kept would keep the whole batch.
+                found |= {f: each.clone() for f, each in zip(pixels, sights.split(1), strict=True)}
+        return found
 
 
 def _file(path: str) -> File | None:

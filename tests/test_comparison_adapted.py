@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_catalog import draw_photo, save_checkpoint
-from helpers_comparison import tiny_comparison
+from helpers_comparison import sights_of, tiny_comparison
 from helpers_infer import Run
 
 import infer
 from datasets.manifest import read_manifest
 from siamese.adaptation import fit_adaptation
 from siamese.checkpoint import Checkpoint, load_checkpoint
-from siamese.comparison_commands import fit_comparison, sights_of
+from siamese.comparison_commands import fit_comparison
 from siamese.comparison_file import save_comparison
+from siamese.embedding import EmbeddedPhotos
 from siamese.roles import Role
 
 PRODUCTS = 30
@@ -59,10 +60,7 @@ def test_an_adapted_encoder_keeps_it_moved_to_where_its_cosines_are(fitted: Path
     worn, alone = (ours.embed(some, people=some is paths[0]) for some in paths)
     cosines = worn @ alone.T
     logits = ours.comparison.logits(
-        *(
-            sights_of(given.comparison, [(path, None) for path in some], some is paths[0])
-            for some in paths
-        )
+        *(sights_of(given.comparison, some, people=some is paths[0]) for some in paths)
     )
     moved = ours.comparison.scale * logits + ours.comparison.offset
     assert float(moved.mean()) == pytest.approx(float(cosines.mean()), abs=1e-3)
@@ -84,7 +82,14 @@ def test_what_likeness_means_once_adapted_is_fitted_with_the_split_adapted_to(
         embeddings[people == side] = given.embed(paths, people=side)
     adaptation = fit_adaptation(embeddings[people], embeddings[~people])
     roles = [Role.PERSON if each else Role.PRODUCT for each in people.tolist()]
-    alone = fit_comparison(given.comparison, adaptation(embeddings, roles), frame, None)
+    sights = torch.stack(
+        [
+            sights_of(given.comparison, [path], people=each)[0]
+            for path, each in zip(frame["path"], people.tolist(), strict=True)
+        ]
+    )
+    embedded = EmbeddedPhotos(adaptation(embeddings, roles), list(range(len(frame))), {}, sights)
+    alone = fit_comparison(given.comparison, embedded, frame, None)
     later = given.comparison.adapted_calibration
     assert later is not None
     assert alone.calibration.scale == pytest.approx(later.scale, rel=0.02)
@@ -105,8 +110,8 @@ def test_a_search_of_an_adapted_catalog_compares(fitted: Path, run: Run) -> None
     photo = str(fitted.parent / "person" / "07.png")
     (found,) = run("search", photo, *place, "--json").json
 
-    sight = sights_of(comparison, [(photo, None)], people=True)
-    shown = sights_of(comparison, [(path, None) for path in paths], people=False)
+    sight = sights_of(comparison, [photo], people=True)
+    shown = sights_of(comparison, paths, people=False)
     cosines = ours.embed([photo], people=True) @ ours.embed(paths).T
     among = comparison.calibration.among(
         comparison.likeness(cosines, comparison.logits(sight, shown))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_catalog import draw_photo
-from helpers_comparison import tiny_comparison
+from helpers_comparison import sights_of, tiny_comparison
 from helpers_infer import Run
 from helpers_serving import client_of, ids_of, search
 
@@ -19,8 +19,9 @@ from datasets.manifest import read_manifest
 from siamese.checkpoint import load_checkpoint
 from siamese.cohort import Cohort
 from siamese.comparison import COMPARED
-from siamese.comparison_commands import fit_comparison, sights_of
+from siamese.comparison_commands import fit_comparison
 from siamese.comparison_file import save_comparison
+from siamese.embedding import EmbeddedPhotos
 from siamese.finder import Finder
 from siamese.pair_score import Calibration
 from siamese.recommend.personal import PersonalFinder
@@ -46,12 +47,12 @@ def expected_order(finder: Finder, photo: Path) -> list[tuple[str, float]]:
     comparison = checkpoint.comparison
     assert comparison is not None
     (query,) = checkpoint.embed([str(photo)], people=True)
-    sight = sights_of(comparison, [(str(photo), None)], people=True)
+    sight = sights_of(comparison, [photo], people=True)
     snapshot = finder.catalog.snapshot()
     scores = {}
     for place, (path, _) in enumerate(snapshot.describe(np.arange(8))):
         cosine = float(torch.from_numpy(snapshot.embeddings[place]) @ query)
-        logit = float(comparison.logits(sight, sights_of(comparison, [(path, None)], False)))
+        logit = float(comparison.logits(sight, sights_of(comparison, [path], people=False)))
         scores[snapshot.product_ids[place]] = (cosine + 0.5 * logit + 0.2) / 2
     return sorted(scores.items(), key=lambda item: -item[1])
 
@@ -181,8 +182,8 @@ def test_twins_come_in_order_of_their_ids_whatever_was_looked_at_before(
     assert run("index", *words).code == 0
     finder = Finder(load_checkpoint(compared), tmp_path / "t")
     assert finder.second_opinion is not None
-    (sight,) = finder.sights([photo]) or [None]
-    assert sight is not None
+    assert finder.looks is not None
+    sight = sights_of(finder.looks, [photo], people=True)
     finder.second_opinion.logits(sight, [str(tmp_path / "twins" / "c.png")])
     (found,) = finder.rank([photo])
     assert [match.product_id for match in found.matches] == ["a", "b", "c"]
@@ -260,17 +261,17 @@ def test_calibrate_fits_it_and_evaluate_reports_on_it(
     for side in (True, False):
         paths = validation.loc[people == side, "path"].tolist()
         embeddings[torch.from_numpy(people == side)] = made.embed(paths, people=side)
-    again = fit_comparison(made.comparison, embeddings, validation, None)
+    sights = torch.stack(
+        [
+            sights_of(made.comparison, [path], people=bool(person))[0]
+            for path, person in zip(validation["path"], people, strict=True)
+        ]
+    )
+    embedded = EmbeddedPhotos(embeddings, list(range(len(validation))), {}, sights)
+    again = fit_comparison(made.comparison, embedded, validation, None)
     assert again.scale == pytest.approx(made.comparison.scale, rel=1e-3)
     assert again.calibration.scale == pytest.approx(made.comparison.calibration.scale, rel=0.02)
-    places = {
-        side: [(path, None) for path in validation.loc[people == side, "path"]]
-        for side in (True, False)
-    }
-    logits = made.comparison.logits(
-        sights_of(made.comparison, places[True], True),
-        sights_of(made.comparison, places[False], False),
-    )
+    logits = made.comparison.logits(sights[people], sights[~people])
     moved = made.comparison.scale * logits + made.comparison.offset
     cosines = embeddings[torch.from_numpy(people)] @ embeddings[torch.from_numpy(~people)].T
     assert float(moved.mean()) == pytest.approx(float(cosines.mean()), abs=1e-3)

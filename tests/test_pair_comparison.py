@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_catalog import draw_photo, save_checkpoint
-from helpers_comparison import tiny_comparison
+from helpers_comparison import sights_of, tiny_comparison
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -300,20 +300,18 @@ def test_product_photos_are_looked_at_once_and_again_when_they_change(
         return plain(pixels, roles)
 
     monkeypatch.setattr(opinion.comparison, "sights", counted)
-    (sight,) = opinion.sights([paths[0]], [None], [True])
-    assert isinstance(sight, Tensor)
+    sight = sights_of(opinion.comparison, paths[:1], people=True)
     looked.clear()
     first = opinion.logits(sight, paths)
     assert looked == [3]
     for place, path in enumerate(paths):
-        (shown,) = opinion.sights([path], [None], [False])
-        assert isinstance(shown, Tensor)
+        shown = sights_of(opinion.comparison, [path], people=False)
         expected = float(opinion.comparison.logits(sight, shown))
         assert float(first[place]) == pytest.approx(expected, abs=1e-4)
     looked.clear()
     assert opinion.logits(sight, paths[::-1]).tolist() == pytest.approx(first.tolist()[::-1])
     assert looked == []
-    two = torch.cat([sight, opinion.sights([paths[1]], [None], [True])[0]])  # type: ignore[list-item]
+    two = torch.cat([sight, sights_of(opinion.comparison, paths[1:2], people=True)])
     both = opinion.logits(two, paths)
     second = opinion.logits(two[1:], paths)
     torch.testing.assert_close(both, (first + second) / 2)
@@ -333,8 +331,7 @@ def test_few_product_photos_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("siamese.second_opinion.KEPT", 2)
     opinion = SecondOpinion(tiny_comparison(tmp_path))
     paths = [str(draw_photo(tmp_path / f"{hue}.png", hue)) for hue in (10, 90, 170)]
-    (sight,) = opinion.sights(paths[:1], [None], [True])
-    assert isinstance(sight, Tensor)
+    sight = sights_of(opinion.comparison, paths[:1], people=True)
     every = opinion.logits(sight, paths)
     assert len(opinion._kept) == 2
     for kept in opinion._kept.values():
@@ -346,11 +343,10 @@ def test_a_blank_photo_of_a_person_is_refused(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (60, 80), "white").save(tmp_path / "blank.png")
-    opinion = SecondOpinion(tiny_comparison(tmp_path))
-    path = str(tmp_path / "blank.png")
-    person, product = opinion.sights([path, path], [None, None], [True, False])
-    assert isinstance(person, PhotoError)
-    assert isinstance(product, Tensor)
+    comparison = tiny_comparison(tmp_path)
+    with pytest.raises(PhotoError):
+        sights_of(comparison, [tmp_path / "blank.png"], people=True)
+    assert len(sights_of(comparison, [tmp_path / "blank.png"], people=False)) == 1
 
 
 def test_whole_people_are_seen_closer(tmp_path: Path) -> None:
@@ -363,4 +359,12 @@ def test_whole_people_are_seen_closer(tmp_path: Path) -> None:
     near = closer(photos, made.focus(photos))
     torch.testing.assert_close(person, made.sights(near, [Role.GARMENT]))
     assert (person.int() - garment.int()).abs().max() > 1
+    # An encoder that has found out where spares it the search.
+    boxes = torch.tensor([[0.2, 0.1, 0.7, 0.6]])
+    told = made.sights(pixels, [Role.PERSON], boxes)
+    torch.testing.assert_close(told, made.sights(closer(photos, boxes), [Role.GARMENT]))
+    assert (told != person).any()
+    unknown = made.sights(pixels, [Role.PERSON], torch.full((1, 4), torch.nan))
+    torch.testing.assert_close(unknown, person)
+    torch.testing.assert_close(made.sights(pixels, [Role.GARMENT], boxes), garment)
     assert replace(made).card == made.card

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_catalog import draw_photo
+from helpers_comparison import sights_of
 from safetensors import safe_open
 
 from siamese.checkpoint import Checkpoint, load_checkpoint
-from siamese.comparison_commands import sights_of
 from siamese.default_checkpoint import SHIPPED
 from siamese.files import LARGE
 
@@ -50,9 +50,7 @@ def test_the_photo_itself_is_more_alike_than_another(shipped: Checkpoint, tmp_pa
     photos = [str(draw_photo(tmp_path / f"{hue}.png", hue, stripes=2)) for hue in (0, 60, 120)]
     comparison = shipped.comparison
     assert comparison is not None
-    people, products = (
-        sights_of(comparison, [(photo, None) for photo in photos], side) for side in (True, False)
-    )
+    people, products = (sights_of(comparison, photos, people=side) for side in (True, False))
     cosines = shipped.embed(photos, people=True) @ shipped.embed(photos).T
     alike = comparison.likeness(cosines, comparison.logits(people, products))
     assert alike.argmax(dim=1).tolist() == [0, 1, 2]

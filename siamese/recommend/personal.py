@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from siamese.catalog import CatalogError
+from siamese.comparison import Comparison
 from siamese.exact_search import CANDIDATES
 from siamese.finder import Finder
-from siamese.photos import PhotoSource
-from siamese.preprocessing import Box
 from siamese.ranking import Match, Ranking
 from siamese.recommend.taste import Taste, embeddings_of, preferred
 from siamese.recommend.variety import vary
@@ -54,15 +53,10 @@ class PersonalFinder(Finder):
     def moves_queries(self) -> bool:
         return bool(self.taste.likes or self.taste.dislikes)
 
-    def sights(
-        self,
-        photos: Sequence[PhotoSource],
-        boxes: Sequence[Box | None] | None = None,
-        people: Sequence[bool] | None = None,
-    ) -> list[Tensor | None] | None:
-        if self.moves_queries or self.taste.prefer or self.variety:
-            return None
-        return self.finder.sights(photos, boxes, people)
+    @property
+    def looks(self) -> Comparison | None:
+        others = self.moves_queries or self.taste.prefer or self.variety
+        return None if others else self.finder.looks
 
     def rank_in(
         self,

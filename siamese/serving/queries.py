@@ -112,11 +112,13 @@ def _answer_of(goods: Goods, queries: Sequence[Query]) -> list[Found]:
     """`answer` for one version of checkpoint and catalog."""
     new = [place for place, query in enumerate(queries) if query.pixels is not None]
     embeddings = torch.zeros(len(queries), goods.checkpoint.embedding_size)
+    focus = torch.full((len(queries), 4), torch.nan)
     if new:
         pixels = np.stack([queries[place].pixels for place in new])  # type: ignore[misc]
         roles = [queries[place].role for place in new]
-        embeddings[new] = goods.checkpoint.embed_pixels(pixels, roles)
-    sights = _sights(goods, queries)
+        seen = goods.checkpoint.see(pixels, roles)
+        embeddings[new], focus[new] = seen
+    sights = _sights(goods, queries, focus)
     for place, query in enumerate(queries):
         if query.embedding is not None:
             embeddings[place] = torch.from_numpy(query.embedding)
@@ -124,8 +126,8 @@ def _answer_of(goods: Goods, queries: Sequence[Query]) -> list[Found]:
     together = [place for place, query in enumerate(queries) if not query.alone]
     if together and goods.snapshot.product_ids:
         top = max(queries[place].top for place in together)
-        seen = [sights[place] for place in together]
-        ranked = goods.finder.rank_in(goods.snapshot, embeddings[together], top, sights=seen)
+        own = [sights[place] for place in together]
+        ranked = goods.finder.rank_in(goods.snapshot, embeddings[together], top, sights=own)
         for place, ranking in zip(together, ranked, strict=True):
             rankings[place] = replace(ranking, matches=ranking.matches[: queries[place].top])
     for place, query in enumerate(queries):
@@ -141,14 +143,21 @@ def _answer_of(goods: Goods, queries: Sequence[Query]) -> list[Found]:
     return [Found(e.numpy(), r) for e, r in zip(embeddings, rankings, strict=True)]
 
 
-def _sights(goods: Goods, queries: Sequence[Query]) -> list[torch.Tensor | None]:
-    """What the comparison sees in each photo that it gets, as `Finder.rank_in` takes it."""
+def _sights(
+    goods: Goods, queries: Sequence[Query], focus: torch.Tensor
+) -> list[torch.Tensor | None]:
+    """What the comparison sees in each photo that it gets, as `Finder.rank_in` takes it.
+
+    focus: Where the encoder looked closer, (Q, 4), see `siamese.checkpoint.SeenPixels`.
+    """
     sights: list[torch.Tensor | None] = [None] * len(queries)
     shown = [place for place, query in enumerate(queries) if query.compared is not None]
     comparison = goods.checkpoint.comparison
     if comparison is not None and shown:
         pixels = np.stack([queries[place].compared for place in shown])  # type: ignore[misc]
-        found = comparison.sights(pixels, [queries[place].role for place in shown])
+        roles = [queries[place].role for place in shown]
+        known = goods.checkpoint.focus_for(comparison, focus[shown])
+        found = comparison.sights(pixels, roles, known)
         for place, seen in zip(shown, found.split(1), strict=True):
             sights[place] = seen
     return sights
