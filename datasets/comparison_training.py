@@ -1,6 +1,7 @@
 """Trains a comparison: is this the product that the person wears, both photos seen together?
 
 python -m datasets.comparison_training MANIFEST --encoder "a.safetensors + b.safetensors"
+python -m datasets.comparison_training MANIFEST --start-from checkpoints/shipped/model.safetensors
 
 Networks that stay as they are look at each photo a few times, in views that differ; what all of
 their levels see at each position is what the head (`siamese.comparison_head`) learns to compare,
@@ -43,7 +44,7 @@ from siamese.boxes import has_box
 from siamese.checkpoint import Checkpoint
 from siamese.cli import quieten
 from siamese.comparison import Comparison, levels_of, maps_of
-from siamese.comparison_file import save_comparison
+from siamese.comparison_file import comparison_at, save_comparison
 from siamese.comparison_head import ComparisonHead, HeadConfig
 from siamese.concatenation import concatenated, with_levels
 from siamese.encoder import ConcatenationConfig
@@ -122,6 +123,7 @@ def look(
     light: float,
     seed: int,
     file: Path,
+    keep_standardisation: bool = False,
 ) -> Seen:
     """What the networks see in all photos, and the head's standardisation fitted to it.
 
@@ -131,6 +133,7 @@ def look(
         views: Of each photo in each way.
         light, seed: As of `views_of`.
         file: Where it is kept, for it can be larger than the memory.
+        keep_standardisation: Whether the head has learned with its own, which then stays.
 
     Returns:
         Standardised features, float16 (V, R, N, C); what is beside them are means and deviations
@@ -148,18 +151,24 @@ def look(
                 shown = comparison.normalised(torch.from_numpy(pixels))
                 seen = maps_of(comparison.encoder, shown, config).clamp(-LARGEST, LARGEST)
                 maps[way * views + view, rows] = seen.half().cpu().numpy()
+    if not keep_standardisation:
+        _fit_standardisation(maps[0], comparison.head)
     return _standardised(maps, comparison.head, ways[0][0])
+
+
+def _fit_standardisation(maps: np.ndarray, head: ComparisonHead) -> None:
+    """That of a head to maps, (R, N, C), a few photos at a time."""
+    total = torch.zeros(2, maps.shape[2], dtype=torch.double)
+    for start in range(0, len(maps), CHUNK):
+        photos = torch.from_numpy(maps[start : start + CHUNK]).double().flatten(0, 1)
+        total += torch.stack([photos.sum(dim=0), photos.square().sum(dim=0)])
+    mean, square = total / (maps.shape[0] * maps.shape[1])
+    head.standardisation.set(mean, (square - mean.square()).clamp(min=0).sqrt())
 
 
 def _standardised(maps: np.ndarray, head: ComparisonHead, frame: pd.DataFrame) -> Seen:
     """Maps, changed in place, and what tells which products look alike."""
     chunks = [slice(start, start + CHUNK) for start in range(0, maps.shape[1], CHUNK)]
-    total = torch.zeros(2, maps.shape[3], dtype=torch.double)
-    for rows in chunks:
-        photos = torch.from_numpy(maps[0, rows]).double().flatten(0, 1)
-        total += torch.stack([photos.sum(dim=0), photos.square().sum(dim=0)])
-    mean, square = total / (maps.shape[1] * maps.shape[2])
-    head.standardisation.set(mean, (square - mean.square()).clamp(min=0).sqrt())
     alike = []
     for view in range(len(maps)):
         for rows in chunks:
@@ -194,9 +203,15 @@ def train(head: ComparisonHead, seen: Seen, steps: int, seed: int, dropout: floa
 def main(words: Sequence[str]) -> int:
     """Command line: look at the training photos, train, save."""
     parser = head_parser("datasets.comparison_training", __doc__, 4, 0.2, 600, 0.5)
-    parser.add_argument(
+    networks = parser.add_mutually_exclusive_group(required=True)
+    networks.add_argument(
+        "--start-from",
+        metavar="FILE",
+        help="go on with that comparison, or with that of that checkpoint: a few steps on a few "
+        "hundred pairs do",
+    )
+    networks.add_argument(
         "--encoder",
-        required=True,
         help="networks side by side, as of infer.py, of weight 0 where they show their levels "
         "alone; those that were not trained on the manifest say more",
     )
@@ -212,7 +227,10 @@ def main(words: Sequence[str]) -> int:
     try:
         check_writable(choice.out)
         seed_everything(choice.seed, verbose=False)
-        comparison = comparison_of(extractor(choice.encoder, studied=True))
+        if choice.start_from is None:
+            comparison = comparison_of(extractor(choice.encoder, studied=True))
+        else:
+            comparison = comparison_at(choice.start_from)
         photos = studied_photos(choice, comparison.preprocessing)
         choice.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="comparison-", dir=choice.cache) as folder:
@@ -220,7 +238,8 @@ def main(words: Sequence[str]) -> int:
             ways = [photos.part("train")]
             if choice.whole:
                 ways.append(as_without_boxes(photos))
-            seen = look(comparison, ways, choice.views, choice.light, choice.seed, file)
+            known = choice.start_from is not None
+            seen = look(comparison, ways, choice.views, choice.light, choice.seed, file, known)
             train(comparison.head, seen, choice.steps, choice.seed, choice.dropout)
         save_comparison(comparison, choice.out)
     except (UserError, OSError) as error:

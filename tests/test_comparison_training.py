@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,43 @@ def test_a_whole_training_makes_a_file_and_the_same_again(
     given = load_checkpoint(tmp_path / "0.safetensors").encoder.state_dict()
     kept = one.encoder.state_dict()
     assert all(torch.equal(w, kept[f"backbone.encoders.0.{name}"]) for name, w in given.items())
+
+
+def test_a_training_goes_on_from_a_head_that_has_learned(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a file of its own or a checkpoint's, with its networks and its standardisation."""
+    words = [str(drawn), "--views", "1", "--cache", str(tmp_path / "cache"), "--dropout", "0"]
+    first = ["--encoder", f"{tmp_path}/0.safetensors", "--steps", "3"]
+    assert comparison_training.main([*words, *first, "--out", f"{tmp_path}/one.safetensors"]) == 0
+    one = load_comparison(tmp_path / "one.safetensors")
+    with torch.no_grad():
+        one.head.standardisation.mean.add_(0.5)
+    checkpoint = load_checkpoint(tmp_path / "0.safetensors")
+    checkpoint.comparison = replace(one, cut_out=True)
+    checkpoint.save(tmp_path / "both.safetensors")
+    later = ["--start-from", f"{tmp_path}/both.safetensors", "--steps", "1"]
+    assert comparison_training.main([*words, *later, "--out", f"{tmp_path}/two.safetensors"]) == 0
+    two = load_comparison(tmp_path / "two.safetensors")
+    assert two.cut_out
+    assert two.fingerprint != one.fingerprint
+    before, after = one.head.state_dict(), two.head.state_dict()
+    for name, weight in before.items():
+        if name.startswith("standardisation."):
+            torch.testing.assert_close(after[name], weight)
+        else:  # one step at the lowest rate
+            torch.testing.assert_close(after[name], weight, rtol=0, atol=2e-3)
+    assert (before["map.weight"] != after["map.weight"]).any()
+    for name, weight in one.encoder.state_dict().items():
+        torch.testing.assert_close(two.encoder.state_dict()[name], weight)
+    with pytest.raises(SystemExit):
+        comparison_training.main([*words, *first, *later, "--out", f"{tmp_path}/no.safetensors"])
+    capsys.readouterr()
+    plain = ["--start-from", f"{tmp_path}/0.safetensors", "--out", f"{tmp_path}/no.safetensors"]
+    assert comparison_training.main([*words, *plain]) == 1
+    said = capsys.readouterr().err
+    assert "has no comparison" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("code", [None, 0, 3])
