@@ -325,7 +325,7 @@ def catalog_of(arguments: Namespace) -> Catalog:
 def checkpoint_of(arguments: Namespace, many: bool = False) -> Checkpoint:
     """The checkpoint on its device: with `many` photos to embed, on a GPU if there is one."""
     device = device_of(arguments, many)
-    from siamese.checkpoint import load_checkpoint
+    from siamese.checkpoint_file import load_checkpoint
 
     checkpoint = load_checkpoint(arguments.checkpoint, device)
     if getattr(arguments, "no_comparison", False):

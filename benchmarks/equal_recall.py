@@ -17,7 +17,7 @@ import numpy as np
 
 from datasets.manifest import read_manifest
 from siamese.boxes import boxes_of
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.commands import embed_with_bar
 from siamese.errors import UserError
 from siamese.evaluation import PAIRS_PER_PRODUCT, codes

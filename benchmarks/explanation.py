@@ -28,7 +28,8 @@ from datasets.manifest import read_manifest
 from datasets.rendered import PHOTOS_PER_PRODUCT
 from datasets.rendered_garments import design_garment
 from datasets.rendered_photos import draw_person_photo, draw_product_photo
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.errors import UserError
 from siamese.explanation import explain
 from siamese.explanation_sheet import ExplainedRow, explanation_sheet, in_words

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import pandas as pd
 
 from datasets.manifest import read_manifest
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.default_checkpoint import SHIPPED
 from siamese.embedding import embed_all
 from siamese.errors import UserError

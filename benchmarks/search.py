@@ -26,7 +26,8 @@ from PIL import Image
 from datasets.rendered import draw_person_photo, draw_product_photo
 from siamese.argument_types import positive
 from siamese.catalog import Catalog
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
 from siamese.finder import Finder

@@ -33,8 +33,9 @@ from PIL import Image, ImageDraw
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from siamese.catalog import Catalog, Product
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.default_checkpoint import SHIPPED
+from siamese.embedding import embed_all
 from siamese.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -120,7 +121,8 @@ class Load:
 
 
 def make_catalog(folder: Path, count: int) -> None:
-    """Random unit embeddings with attributes of usual kinds; photos lie beside the catalog."""
+    """Random unit embeddings with attributes of usual kinds; photos lie beside the catalog, which
+    keeps what the comparison sees in them."""
     checkpoint = load_checkpoint(SHIPPED)
     random = np.random.default_rng(0)
     vectors = random.standard_normal((count, checkpoint.embedding_size)).astype(np.float32)
@@ -128,17 +130,23 @@ def make_catalog(folder: Path, count: int) -> None:
     shown = [folder.parent / f"{number}.jpg" for number in range(PHOTOS)]
     for number, path in enumerate(shown):
         path.write_bytes(photo(number))
+    paths = [str(path) for path in shown]
+    seen = embed_all(checkpoint, paths, comparison=checkpoint.comparison).sights_as_bytes()
+    assert seen is not None
     kinds, colours = [f"kind {n}" for n in range(60)], [f"colour {n}" for n in range(40)]
     products = [
         Product(
             f"p{number:06d}",
-            [str(shown[number % PHOTOS])],
+            [paths[number % PHOTOS]],
             vectors[number : number + 1],
             {"articleType": kinds[number % 60], "baseColour": colours[number % 37], "price": 9.5},
+            [seen[number % PHOTOS]],
         )
         for number in range(count)
     ]
-    Catalog.create(folder, checkpoint.fingerprint, checkpoint.embedding_size, products)
+    assert checkpoint.comparison is not None
+    sees, size = checkpoint.comparison.fingerprint, checkpoint.embedding_size
+    Catalog.create(folder, checkpoint.fingerprint, size, products, comparison=sees)
 
 
 def photo(seed: int) -> bytes:

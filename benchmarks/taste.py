@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from siamese.catalog import Catalog, CatalogError
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.default_checkpoint import SHIPPED
 from siamese.errors import UserError
 from siamese.finder import Finder

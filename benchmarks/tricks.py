@@ -33,7 +33,8 @@ from torch.nn import functional
 from datasets.manifest import read_manifest
 from datasets.places import listed_at
 from siamese.boxes import boxes_of
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.cohort import Cohort
 from siamese.commands import embed_with_bar
 from siamese.encoder import Encoder

@@ -32,7 +32,8 @@ from siamese.attributes.label_table import column_of
 from siamese.attributes.one_pass import embed_and_tag
 from siamese.attributes.tagger import Tagger, load_tagger
 from siamese.catalog import Catalog, Product
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.errors import UserError
 from siamese.finder import Finder
 from siamese.products import PATH, Attribute

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.street import StreetPhoto, read_street, split_street
 from datasets.street_views import StreetViews
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.cli import failing_when_stopped, quieten
 from siamese.errors import UserError
 from siamese.files import check_writable

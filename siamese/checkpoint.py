@@ -22,15 +22,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from siamese.adaptation import Adaptation
-from siamese.cohort import Cohort, stored_cohort
-from siamese.comparison import Comparison, stored_comparison
-from siamese.encoder import Encoder, config_from
+from siamese.cohort import Cohort
+from siamese.comparison import Comparison
+from siamese.encoder import Encoder
 from siamese.errors import UserError
-from siamese.files import read_tensors, write_tensors
+from siamese.files import write_tensors
 from siamese.looks import Look, looks_at
 from siamese.pair_score import Calibration
 from siamese.photos import PhotoSource
-from siamese.preprocessing import Box, Preprocessing, preprocessing_from
+from siamese.preprocessing import Box, Preprocessing
 from siamese.roles import Role, roles_of
 from siamese.second_look import closer, focus_of
 
@@ -318,73 +318,3 @@ class Checkpoint:
                 del part["weight"]  # likewise
         recipe = {"encoder": encoder, "preprocessing": asdict(self.preprocessing)}
         return recipe | ({"cut_out": "second look"} if self.cut_out else {})
-
-
-def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
-    """Read a checkpoint that `Checkpoint.save` wrote.
-
-    Raises:
-        CheckpointError: Missing, damaged, or not a checkpoint of this version.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such checkpoint; train one with train.py or name another --checkpoint"
-        )
-    try:
-        metadata, weights = read_tensors(path, device)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: not a checkpoint or damaged ({error}); give a model.safetensors of train.py"
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path}: is of format {metadata.get('format')!r}, this version reads {FORMAT!r}; "
-            "give a model.safetensors of train.py"
-        )
-    try:
-        card = json.loads(metadata["card"])
-        checkpoint = _assemble(card, weights, device)
-        same = checkpoint.fingerprint == card["fingerprint"]
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise CheckpointError(
-            f"{path}: its weights do not fit its description ({reason}); copy or train it again"
-        ) from error
-    if not same:
-        raise CheckpointError(f"{path}: changed after it was saved; copy or train it again")
-    return checkpoint
-
-
-def _assemble(card: dict[str, Any], weights: dict[str, Tensor], device: str) -> Checkpoint:
-    """The checkpoint that a card and weights describe; any built-in error if they do not fit."""
-    preprocessing = preprocessing_from(card["preprocessing"])
-    config = config_from(card["encoder"])
-    with torch.device(device):
-        encoder = Encoder(config, preprocessing.height, preprocessing.width)
-    adapted = {
-        name.removeprefix(ADAPTED): weights.pop(name)
-        for name in list(weights)
-        if name.startswith(ADAPTED)
-    }
-    cohort = stored_cohort(weights, card)
-    comparison = stored_comparison(weights, card)
-    encoder.load_state_dict(weights)
-    calibration = Calibration(**card["calibration"])
-    later = card.get("adapted_calibration")
-    later = None if later is None else Calibration(**later)
-    known = [calibration, later, None if comparison is None else comparison.calibration]
-    if cohort is None and any(each.cohort_weight for each in known if each is not None):
-        raise ValueError("the cohort that its score was fitted with is missing")
-    return Checkpoint(
-        encoder,
-        preprocessing,
-        calibration,
-        str(card["trained_on"]),
-        bool(card.get("second_look", False)),
-        bool(card.get("cut_out", False)),
-        Adaptation(**{name: each.cpu() for name, each in adapted.items()}) if adapted else None,
-        later,
-        cohort,
-        None if comparison is None else comparison.to(device),
-    )

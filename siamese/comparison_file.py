@@ -50,7 +50,8 @@ def comparison_at(path: str | Path) -> Comparison:
     Raises:
         CheckpointError, ComparisonError: Missing, damaged, or a checkpoint that has none.
     """
-    from siamese.checkpoint import FORMAT, load_checkpoint
+    from siamese.checkpoint import FORMAT
+    from siamese.checkpoint_file import load_checkpoint
 
     if form_of(path) != FORMAT:
         return load_comparison(path)

@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.checkpoint_part import file_and_number, load_part
 from siamese.concatenation import concatenated
 from siamese.default_checkpoint import KEPT, SHIPPED

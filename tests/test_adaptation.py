@@ -14,7 +14,8 @@ from torch.nn import functional
 
 import infer
 from siamese.adaptation import FEWEST, FLOOR, POWER, Adaptation, fit_adaptation
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.concatenation import concatenated
 from siamese.errors import UserError
 from siamese.evaluation_commands import adapt

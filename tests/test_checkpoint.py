@@ -19,7 +19,8 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from siamese.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from siamese.checkpoint import Checkpoint, CheckpointError
+from siamese.checkpoint_file import load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.pair_score import Calibration
 from siamese.photos import PhotoError, PhotoSource
@@ -91,7 +92,7 @@ def test_another_process_gives_the_same_fingerprint_and_nearly_the_same_embeddin
 ) -> None:
     """Without the data package, without the training's module."""
     code = (
-        "import sys, numpy as np; from siamese.checkpoint import load_checkpoint;"
+        "import sys, numpy as np; from siamese.checkpoint_file import load_checkpoint;"
         "c = load_checkpoint(sys.argv[1]);"
         "e = c.embed_pixels(np.full((1, 32, 32, 3), 77, np.uint8));"
         "assert 'datasets' not in sys.modules and 'pytorch_lightning' not in sys.modules;"

@@ -18,7 +18,8 @@ from torch.nn import functional
 from siamese.adaptation import fit_adaptation
 from siamese.catalog import Catalog, Product
 from siamese.catalog_fit import fit_among
-from siamese.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from siamese.checkpoint import Checkpoint, CheckpointError
+from siamese.checkpoint_file import load_checkpoint
 from siamese.cohort import FEWEST, MOST, Cohort, cohort_of, sample
 from siamese.finder import Finder
 from siamese.open_set import ask, ask_strangers, report_open_set

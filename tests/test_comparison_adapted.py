@@ -14,7 +14,8 @@ from helpers_infer import Run
 import infer
 from datasets.manifest import read_manifest
 from siamese.adaptation import fit_adaptation
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.comparison_commands import fit_comparison
 from siamese.comparison_file import save_comparison
 from siamese.embedding import EmbeddedPhotos

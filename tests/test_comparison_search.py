@@ -16,7 +16,7 @@ from helpers_serving import client_of, ids_of, search
 
 import infer
 from datasets.manifest import read_manifest
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.cohort import Cohort
 from siamese.comparison import COMPARED
 from siamese.comparison_commands import fit_comparison

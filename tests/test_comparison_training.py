@@ -17,7 +17,7 @@ from datasets.joint_batches import Seen
 from datasets.manifest import read_manifest, write_manifest
 from datasets.module import ProductPhotos
 from datasets.readers import reader_of
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.comparison_file import load_comparison
 from siamese.comparison_head import ComparisonHead, HeadConfig
 from siamese.extractors import extractor

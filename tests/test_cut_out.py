@@ -18,7 +18,7 @@ from PIL import Image
 
 import infer
 from siamese.adaptation import Adaptation
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.cut_out import SIDE, garment_mask, without_background
 from siamese.embedding import embed_all
 from siamese.explanation import explain

@@ -12,7 +12,8 @@ from sklearn.decomposition import PCA
 
 from siamese import eigenfaces
 from siamese.attributes.comparison_report import component_sheet
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.eigenfaces import PIXELS, RADIUS, Eigenfaces, calibration_of, fit_eigenfaces
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError

@@ -14,7 +14,8 @@ from helpers_catalog import draw_photo, save_checkpoint
 from torch.nn import functional
 
 from siamese import extractors
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.commands import index
 from siamese.default_checkpoint import KEPT, kept_encoder
 from siamese.encoder import Encoder

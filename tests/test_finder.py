@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.catalog import Catalog, CatalogError, Product
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.embedding import embed_all
 from siamese.exact_search import best_photos
 from siamese.finder import Finder, Rerank

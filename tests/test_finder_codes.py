@@ -8,7 +8,8 @@ import torch
 from helpers_catalog import best_of_each, save_checkpoint, unit_vectors
 
 from siamese.catalog import Catalog, Product
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.finder import Finder, ProductScore
 from siamese.quantisation import Codes
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
 from siamese.extractors import extractor

@@ -11,7 +11,7 @@ from helpers_infer import STEMS, Run
 from torch.nn import functional
 
 import infer
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.cohort import cohort_of
 from siamese.evaluation import fit
 

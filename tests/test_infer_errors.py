@@ -194,7 +194,7 @@ def test_control_c_ends_an_index_quietly_and_leaves_the_old_catalog(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("siamese.checkpoint.Checkpoint.embed_pixels", interrupted)
+    monkeypatch.setattr("siamese.checkpoint.Checkpoint.see", interrupted)
     outcome = run("index", "--photos", shop / "photos", "--overwrite")
     assert (outcome.code, outcome.out, outcome.err) == (infer.INTERRUPTED, "", "")
     assert "price" in run("list", "--json").json[0]

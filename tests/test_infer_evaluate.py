@@ -9,7 +9,7 @@ import torch
 from helpers_infer import STEMS, Run
 from torch.nn import functional
 
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.cohort import Cohort
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 import infer
 from siamese import pictures
 from siamese.catalog import Catalog
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.default_checkpoint import KEPT
 from siamese.sheet import SheetRow, ranking_sheet
 

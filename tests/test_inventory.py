@@ -10,7 +10,7 @@ import torch
 from helpers_catalog import save_checkpoint, unit_vectors
 
 from siamese.catalog import Catalog, CatalogError, Product
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.finder import Finder
 from siamese.ranking import normalised
 from siamese.recommend.inventory import similar_products

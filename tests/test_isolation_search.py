@@ -16,7 +16,7 @@ from PIL import Image
 import infer
 from siamese import garment_choice
 from siamese.adaptation import Adaptation
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.isolation_file import save_isolation
 
 Run = Callable[..., tuple[int, str, str]]

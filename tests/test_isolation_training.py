@@ -19,7 +19,8 @@ from datasets.isolation_training import (
 )
 from datasets.street import StreetPhoto, read_street, split_street
 from datasets.street_views import StreetViews
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.isolation_file import load_isolation, save_isolation
 from siamese.pair_score import Calibration

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from siamese.attributes.one_pass import embed_and_tag
 from siamese.attributes.tagger import Column, Tagger, TaggerCard, without_neck
-from siamese.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from siamese.checkpoint import Checkpoint, CheckpointError
+from siamese.checkpoint_file import load_checkpoint
 from siamese.concatenation import Concatenation, concatenated, with_joint_head
 from siamese.encoder import ConcatenationConfig, Encoder, EncoderConfig, JointConfig, config_from
 from siamese.errors import UserError

@@ -16,7 +16,8 @@ from datasets.joint_training import JointModule, look, train
 from datasets.look_alikes import nearest_of
 from datasets.manifest import write_manifest
 from datasets.readers import reader_of
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.concatenation import Concatenation, with_joint_head, with_levels
 from siamese.encoder import ConcatenationConfig, JointConfig, StandardisedJointConfig
 from siamese.errors import UserError

@@ -17,7 +17,7 @@ from helpers_serving import client_of, ids_of, put, search
 from PIL import Image
 
 from siamese.catalog import Catalog
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.comparison import Comparison
 from siamese.comparison_file import load_comparison, save_comparison
 from siamese.embedding import embed_all

@@ -16,7 +16,8 @@ import infer
 from siamese.adaptation import Adaptation
 from siamese.attributes.labelled import REMAINDER, Labelled, labelled
 from siamese.attributes.tagger import Column, Input, Tagger, TaggerCard
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.pair_score import Calibration
 
 COLUMNS = (Column("colour", ("blue", "red"), {}), Column("kind", ("a", "b", "c"), {}))

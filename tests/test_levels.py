@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from siamese.attributes.tagger import strip_neck
 from siamese.backbones import GeneralisedMeanPooling, SmallResNet
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError
 from siamese.levels import LEAST_VARIANCE, PooledLevels, shares_of

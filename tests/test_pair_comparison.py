@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from datasets.comparison_training import comparison_of
 from siamese import comparison_head, comparison_report
-from siamese.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from siamese.checkpoint import Checkpoint, CheckpointError
+from siamese.checkpoint_file import load_checkpoint
 from siamese.comparison import maps_of
 from siamese.comparison_file import ComparisonError, load_comparison, save_comparison
 from siamese.comparison_head import ComparisonHead, HeadConfig

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets.module import ProductPhotos
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.cli import TrainingCLI
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError

@@ -20,7 +20,7 @@ from helpers_catalog import (
 import infer
 from siamese.attributes.tagger import load_tagger
 from siamese.catalog import CatalogError
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.finder import Finder
 from siamese.recommend.narrowing import NarrowingFinder
 from siamese.recommend.personal import PersonalFinder

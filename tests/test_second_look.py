@@ -13,7 +13,8 @@ from helpers_serving import client_of, search
 from torch.nn import functional
 
 from siamese.catalog import Catalog
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.finder import Finder
 from siamese.local_embedding import local_embeddings
 from siamese.parts import parts_of

@@ -28,7 +28,7 @@ from pydantic import TypeAdapter
 
 import infer
 from siamese.catalog import Catalog
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.default_checkpoint import KEPT
 from siamese.finder import Finder
 from siamese.recommend.personal import PersonalFinder

@@ -219,7 +219,7 @@ def test_nobody_gets_the_answer_of_another(shop: Path) -> None:
 
 def first_alone(shop: Path, name: str) -> str:
     """The best product of a photo that is asked for without others."""
-    from siamese.checkpoint import load_checkpoint
+    from siamese.checkpoint_file import load_checkpoint
     from siamese.finder import Finder
 
     finder = Finder(load_checkpoint(shop / "model.safetensors"), shop / "catalog")

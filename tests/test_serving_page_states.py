@@ -16,7 +16,7 @@ from PIL import Image
 
 import infer
 from siamese.catalog import Catalog
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.default_checkpoint import KEPT
 from siamese.isolation import Garment
 from siamese.pair_score import Calibration

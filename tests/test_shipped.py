@@ -10,7 +10,8 @@ from helpers_catalog import draw_photo
 from helpers_comparison import sights_of
 from safetensors import safe_open
 
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.default_checkpoint import SHIPPED
 from siamese.files import LARGE
 

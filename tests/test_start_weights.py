@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_checkpoint import SMALL, made
 
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.concatenation import concatenated
 from siamese.encoder import Encoder, EncoderConfig
 from siamese.errors import UserError

@@ -25,7 +25,7 @@ from siamese.attributes.tagger import (
 from siamese.attributes.tagger_training import tagger_loss, train_tagger
 from siamese.attributes.tensor_file import TaggerError
 from siamese.catalog import Catalog, CatalogError, Product
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.concatenation import concatenated
 from siamese.labels import UNKNOWN
 

@@ -15,7 +15,7 @@ from helpers_catalog import (
 )
 
 from siamese.attributes.tagger import load_tagger
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.finder import Finder
 from siamese.output import rankings_as_text
 

@@ -16,7 +16,7 @@ from siamese.attributes.tagger import TaggerCard, columns_of
 from siamese.attributes.tagger_report import tagger_report
 from siamese.attributes.tagger_training import train_tagger
 from siamese.catalog import Catalog
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.commands import embedded_products
 from siamese.default_checkpoint import SHIPPED
 from siamese.finder import Finder

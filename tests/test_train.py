@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 import train
 from datasets.manifest import read_manifest
-from siamese.checkpoint import load_checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.runs import read_run
 from siamese.runtime import training_precision
 

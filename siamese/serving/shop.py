@@ -15,7 +15,8 @@ from functools import cached_property
 import numpy as np
 
 from siamese.catalog import Catalog, CatalogError
-from siamese.checkpoint import Checkpoint, load_checkpoint
+from siamese.checkpoint import Checkpoint
+from siamese.checkpoint_file import load_checkpoint
 from siamese.errors import UserError
 from siamese.finder import Finder
 from siamese.serving.columns import Columns
