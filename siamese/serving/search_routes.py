@@ -184,7 +184,9 @@ def _seen(services: Services, goods: Goods, content: bytes, box: Box | None, gar
     preprocessing = goods.checkpoint.preprocessing
     seen = look(content, preprocessing, box, garment, services.isolation, (width, height))
     comparison = goods.checkpoint.comparison
-    if comparison is not None:
+    if comparison is not None and comparison.preprocessing == preprocessing:
+        seen = replace(seen, compared=seen.pixels)
+    elif comparison is not None:
         role = Role.PERSON if seen.box is None else Role.GARMENT
         seen = replace(seen, compared=comparison.read(content, seen.box, role))
     if services.uploads.wanted:
