@@ -36,7 +36,7 @@ from siamese.products import (
     table_of,
     with_attributes,
 )
-from siamese.snapshot import Snapshot, read_snapshot
+from siamese.snapshot import COMPARISON, FINGERPRINT, Snapshot, known_as, read_snapshot
 from siamese.storage import (
     LANCE_ERRORS,
     Stamp,
@@ -58,8 +58,6 @@ if TYPE_CHECKING:
 __all__ = ["Catalog", "CatalogError", "Product", "Snapshot"]
 
 TABLE = "photos"
-FINGERPRINT = b"siamese-encoder"  # a key in the metadata of the table's schema
-COMPARISON = b"siamese-comparison"  # likewise, in catalogs that keep what a comparison saw
 DATA_FILES = 64  # more than that are joined; every add leaves one
 VERSIONS = 64  # each of these, old ones are dropped
 Result = TypeVar("Result")
@@ -84,7 +82,8 @@ class Catalog:
         if made_by is None:
             raise CatalogError(f"{uri}: holds a table of another program; name another --catalog")
         self.fingerprint = made_by
-        self.comparison = self._known_as(COMPARISON)  # whose sights are kept, if there are any
+        # Of the comparison whose sights are kept, and which products that come shall bring.
+        self.comparison = known_as(COMPARISON, self._table)
         self.embedding_size = int(self._table.schema.field(EMBEDDING).type.list_size)
 
     @classmethod
@@ -362,7 +361,9 @@ class Catalog:
         """The products as rows of this table, which gets a column for each new attribute."""
         self._check_not_replaced()
         types = attribute_types(products, self.attribute_types)
-        keeps = self.comparison is not None
+        if known_as(COMPARISON, self._table) != self.comparison:  # replaced meanwhile
+            products = [replace(product, sights=None) for product in products]
+        keeps = SIGHT in self._table.schema.names
         rows = table_of(products, self.embedding_size, types, sights=keeps)
         add_columns(self.uri, self._table, types)
         return rows
@@ -386,12 +387,7 @@ class Catalog:
 
     def _made_by(self) -> str | None:
         """Fingerprint in the table as it is now."""
-        return self._known_as(FINGERPRINT)
-
-    def _known_as(self, key: bytes) -> str | None:
-        """What the metadata of the table as it is now say."""
-        found = (self._table.schema.metadata or {}).get(key)
-        return None if found is None else str(found.decode())
+        return known_as(FINGERPRINT, self._table)
 
     def _write(self, write: Callable[[], Result]) -> Result:
         """One commit, and once in a while `optimise`: updates leave versions, adds data files."""

@@ -185,7 +185,7 @@ class Finder:
             raise ValueError("the checkpoint has no comparison, so there is nothing to see with")
         best = found.photos[:COMPARED]
         paths = [path for path, _ in snapshot.describe(best)]
-        keeps = self.catalog.comparison == opinion.comparison.fingerprint
+        keeps = snapshot.comparison == opinion.comparison.fingerprint
         logits = opinion.logits(sight, paths, snapshot.sights(best) if keeps else None)
         known = logits[logits.isfinite()].double()
         if not len(known):

@@ -26,6 +26,10 @@ from siamese.products import (
     whole_or_fraction,
 )
 
+# Keys in the metadata of the table's schema: what made the embeddings, and, in catalogs that keep
+# what a comparison saw, which one that was.
+FINGERPRINT, COMPARISON = b"siamese-encoder", b"siamese-comparison"
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -39,6 +43,7 @@ class Snapshot:
         rows: Arrow table of the M photos: path and the attributes.
         row_ids: uint64 (M,), how the Lance table names these rows.
         table: The Lance table at that version.
+        comparison: Fingerprint of the comparison whose sights it keeps, if there are any.
     """
 
     version: int
@@ -48,6 +53,7 @@ class Snapshot:
     rows: pa.Table
     row_ids: np.ndarray
     table: Any
+    comparison: str | None = None
 
     @cached_property
     def first(self) -> np.ndarray:
@@ -116,6 +122,12 @@ class Snapshot:
         ]
 
 
+def known_as(key: bytes, table: Any) -> str | None:
+    """What the metadata of a Lance table, as it is now, say; `None` if nothing."""
+    found = (table.schema.metadata or {}).get(key)
+    return None if found is None else str(found.decode())
+
+
 def read_snapshot(table: Any) -> Snapshot:
     """Read a Lance table whole that stands at one version (after `checkout`)."""
     rows = query(table, [name for name in table.schema.names if name != SIGHT], row_ids=True)
@@ -133,4 +145,5 @@ def read_snapshot(table: Any) -> Snapshot:
         rows=rows.drop_columns([KEY, PRODUCT, EMBEDDING, ROW_ID]),
         row_ids=rows[ROW_ID].to_numpy(),
         table=table,
+        comparison=known_as(COMPARISON, table),
     )

@@ -16,7 +16,7 @@ from helpers_infer import Run
 from helpers_serving import client_of, ids_of, put, search
 from PIL import Image
 
-from siamese.catalog import Catalog
+from siamese.catalog import Catalog, Product
 from siamese.checkpoint_file import load_checkpoint
 from siamese.comparison import Comparison
 from siamese.comparison_file import load_comparison, save_comparison
@@ -154,6 +154,31 @@ def test_what_another_comparison_saw_is_not_used(
     new.unlink()
     told = run("search", asked, "--catalog", kept, "--checkpoint", compared)
     assert "1 of the 7 best products could not be compared" in told.err
+
+
+def test_a_catalog_that_is_replaced_under_a_search_keeps_other_sights_or_none(
+    kept: Path, compared: Path, photos: Path, asked: Path, run: Run, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(compared)
+    finder, writer = Finder(checkpoint, kept), Catalog.open(kept)
+    (before,) = finder.rank([asked])
+    words = ["--photos", photos, "--catalog", kept, "--checkpoint", compared, "--overwrite"]
+    assert run("index", *words, "--no-comparison").code == 0
+    (after,) = finder.rank([asked])
+    assert after.matches == before.matches
+    assert after.compared == 6  # by their photos
+    made = embed_all(checkpoint, [photos / "0.png"], comparison=checkpoint.comparison)
+    late = Product("late", ["x"], made.embeddings.numpy(), {}, made.sights_as_bytes())
+    writer.add([late])  # by who thinks that sights are kept still
+    other = replace(checkpoint, comparison=replace(comparison_in(compared), cut_out=True))
+    other.save(tmp_path / "other.safetensors")
+    words[5] = tmp_path / "other.safetensors"
+    assert run("index", *words).code == 0
+    writer.add([late])
+    snapshot = Catalog.open(kept).snapshot()
+    assert snapshot.comparison != checkpoint.comparison_of(writer.comparison)
+    assert [each is None for each in snapshot.sights(np.arange(7))] == [False] * 6 + [True]
+    assert finder.rank([asked])[0].uncompared == 1  # its photo is not there
 
 
 def test_a_scale_or_a_calibration_does_not_make_it_another(tmp_path: Path) -> None:
