@@ -162,11 +162,6 @@ class Comparison:
         # Their last digits depend on the batch; twins shall come in the same order every time.
         return logits.round(decimals=DIGITS)
 
-    @property
-    def sight_size(self) -> int:
-        """Bytes of what it sees in a photo: N · S."""
-        return self.head.config.rows * self.head.config.columns * self.head.config.size
-
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits, the same for comparisons that see the same in photos."""

@@ -33,6 +33,8 @@ def worn_products(frame: pd.DataFrame, products: list[str]) -> np.ndarray:
         boxed = has_box(frame)
         for row, others in enumerate(frame[ALSO_WORN]):
             if isinstance(others, str) and not boxed[row]:
-                own[row] += [number.get(name.strip(), -1) for name in others.split(SEPARATOR)]
+                # A single id may hold a semicolon itself.
+                names = [others] if others in number else others.split(SEPARATOR)
+                own[row] += [number.get(name, number.get(name.strip(), -1)) for name in names]
     most = max(map(len, own), default=1)
     return np.array([row + [-1] * (most - len(row)) for row in own], np.int64).reshape(-1, most)

@@ -42,6 +42,8 @@ def test_what_a_photo_shows_is_its_own_product_and_those_named_beside_it() -> No
         [1, -1],
     ]
     assert worn_products(frame[:0], ["a"]).shape == (0, 1)
+    odd = pd.DataFrame({"product_id": ["a;b", "c"], "also_worn": ["c", "a;b"]})
+    assert worn_products(odd, ["a;b", "c"]).tolist() == [[0, 1], [1, 0]]
 
 
 def test_ids_beside_are_text_in_tables(tmp_path: Path) -> None:
