@@ -41,12 +41,17 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 WRITER = """
-    import sys
+    import os, sys, time
     from pathlib import Path
     import pandas as pd
     import datasets.cache as cache
     from siamese.preprocessing import Preprocessing
     cache.CHUNK = 8
+    read = Preprocessing.read
+    def slowly(*photo):
+        time.sleep(float(os.environ.get("PAUSE", "0")))
+        return read(*photo)
+    Preprocessing.read = slowly
     paths = sorted(Path(sys.argv[1]).iterdir(), key=str, reverse=len(sys.argv) > 3)
     frame = pd.DataFrame({"path": [str(path) for path in paths]})
     print("start", flush=True)
@@ -55,11 +60,12 @@ WRITER = """
 """
 
 
-def writer(*arguments: str | Path) -> subprocess.Popen[bytes]:
+def writer(*arguments: str | Path, pause: float = 0.0) -> subprocess.Popen[bytes]:
+    """A process that caches photos, after a pause for each, in seconds."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(WRITER), *map(str, arguments)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"},
+        env={**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1", "PAUSE": str(pause)},
     )  # fmt: skip
 
 
@@ -86,7 +92,8 @@ def test_a_cache_survives_kills_of_its_writer(many: list[Path], tmp_path: Path) 
     """Killed three times once some more photos are indexed; each start goes on from there."""
     reached = [0]
     for _ in range(3):
-        with writer(many[0].parent, tmp_path) as process:
+        # Without a pause it may be done with all before a busy machine looks again.
+        with writer(many[0].parent, tmp_path, pause=0.03) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"start\n"
             while indexed(tmp_path) < reached[-1] + 20 and process.poll() is None:
