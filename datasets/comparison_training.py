@@ -2,16 +2,19 @@
 
 python -m datasets.comparison_training MANIFEST --encoder "a.safetensors + b.safetensors"
 python -m datasets.comparison_training MANIFEST --start-from checkpoints/shipped/model.safetensors
+python -m datasets.comparison_training MANIFEST --start-from … --fine-tune
 
 Networks that stay as they are look at each photo a few times, in views that differ; what all of
 their levels see at each position is what the head (`siamese.comparison_head`) learns to compare,
-among products that look alike. `infer.py calibrate --comparison` puts it beside an encoder.
+among products that look alike; with `--fine-tune` they learn, too (`datasets.comparison_tuning`).
+`infer.py calibrate --comparison` puts it beside an encoder.
 
 Shapes: R photos, V views of each, P products in a batch, N positions, C channels of all levels.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -29,6 +32,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from datasets.cache import CachedPhotos, cache_photos
+from datasets.comparison_tuning import TuningModule, pixels_of
 from datasets.head_training import (
     HeadModule,
     fit_head,
@@ -181,23 +185,47 @@ def _standardised(maps: np.ndarray, head: ComparisonHead, frame: pd.DataFrame) -
     return Seen(maps, beside.expand(len(maps), -1, -1), *codes(frame))
 
 
-def train(head: ComparisonHead, seen: Seen, steps: int, seed: int, dropout: float) -> None:
-    """Train a head, in place.
+def train(module: ComparisonModule | TuningModule, seen: Seen, seed: int, dropout: float) -> None:
+    """Train a head, or a whole comparison, in place.
 
     Args:
-        head: Its standardisation is fitted.
-        seen: What `look` gives.
-        steps: Batches.
+        module: Its head's standardisation is fitted.
+        seen: What it takes of all photos.
         seed: Of the batches.
         dropout: Share of the channels that each photo goes without, drawn anew for each batch.
 
     Raises:
         UserError: As of `ProductBatches`.
     """
-    head.dropout.p = dropout
-    batches = ProductBatches(seen, steps, seed, groups=(GROUPS, ALIKE))
-    fit_head(ComparisonModule(head, steps), batches)
-    head.eval()
+    module.head.dropout.p = dropout
+    batches = ProductBatches(seen, module.steps, seed, groups=(GROUPS, ALIKE))
+    fit_head(module, batches)
+    module.eval()
+
+
+def learn(comparison: Comparison, ways: Sequence[Photos], choice: argparse.Namespace) -> None:
+    """Look at the training photos as the command line says, and train in place.
+
+    Raises:
+        UserError: As of `ProductBatches`.
+        OSError: What is looked at cannot be kept.
+    """
+    known = choice.start_from is not None
+    choice.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="comparison-", dir=choice.cache) as folder:
+        maps, pixels = Path(folder, "maps"), Path(folder, "pixels")
+        drawn = choice.light, choice.seed
+        if not choice.fine_tune:
+            seen = look(comparison, ways, choice.views, *drawn, maps, known)
+            module: ComparisonModule | TuningModule
+            module = ComparisonModule(comparison.head, choice.steps)
+        else:
+            alike = look(comparison, ways[:1], 1, *drawn, maps, known)
+            photos = pixels_of(comparison, ways, choice.views, *drawn, pixels)
+            beside = alike.beside.expand(len(photos), -1, -1)
+            seen = alike._replace(features=photos, beside=beside)
+            module = TuningModule(comparison, choice.steps)
+        train(module, seen, choice.seed, choice.dropout)
 
 
 def main(words: Sequence[str]) -> int:
@@ -220,6 +248,12 @@ def main(words: Sequence[str]) -> int:
         action="store_true",
         help="as many views again, in which photos of people with a box are seen as without it",
     )
+    parser.add_argument(
+        "--fine-tune",
+        action="store_true",
+        help="train the networks, too: several times as long, and finds far more of a shop's "
+        "products",
+    )
     choice = parse_head(parser, words)
     quieten()
     keep_freed_memory()
@@ -232,15 +266,10 @@ def main(words: Sequence[str]) -> int:
         else:
             comparison = comparison_at(choice.start_from)
         photos = studied_photos(choice, comparison.preprocessing)
-        choice.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="comparison-", dir=choice.cache) as folder:
-            file = Path(folder, "maps")
-            ways = [photos.part("train")]
-            if choice.whole:
-                ways.append(as_without_boxes(photos))
-            known = choice.start_from is not None
-            seen = look(comparison, ways, choice.views, choice.light, choice.seed, file, known)
-            train(comparison.head, seen, choice.steps, choice.seed, choice.dropout)
+        ways = [photos.part("train")]
+        if choice.whole:
+            ways.append(as_without_boxes(photos))
+        learn(comparison, ways, choice)
         save_comparison(comparison, choice.out)
     except (UserError, OSError) as error:
         print(f"datasets.comparison_training: {error}", file=sys.stderr)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets.joint_batches import ProductBatches
@@ -42,11 +42,17 @@ class HeadModule(LightningModule):
         self.log("loss", loss, prog_bar=True)
         return loss
 
+    def rates(self) -> list[tuple[nn.Module, float]]:
+        """What is trained, and the highest rate of each."""
+        return [(self, RATE)]
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimiser = torch.optim.AdamW(self.parameters(), RATE, weight_decay=DECAY)
+        groups = [{"params": part.parameters(), "lr": rate} for part, rate in self.rates()]
+        optimiser = torch.optim.AdamW(groups, weight_decay=DECAY)
         rise = 0.1 if self.steps != 10 else 0.2  # a rise of one step would divide by zero
+        highest = [rate for _, rate in self.rates()]
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, RATE, total_steps=self.steps, pct_start=rise
+            optimiser, highest, total_steps=self.steps, pct_start=rise
         )
         return {
             "optimizer": optimiser,

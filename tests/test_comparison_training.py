@@ -12,8 +12,15 @@ from helpers_catalog import save_checkpoint
 from helpers_data import OPTIONS
 
 from datasets import comparison_training
-from datasets.comparison_training import as_without_boxes, comparison_of, look, train
-from datasets.joint_batches import Seen
+from datasets.comparison_training import (
+    ComparisonModule,
+    as_without_boxes,
+    comparison_of,
+    look,
+    train,
+)
+from datasets.comparison_tuning import TuningModule
+from datasets.joint_batches import Batch, Seen
 from datasets.manifest import read_manifest, write_manifest
 from datasets.module import ProductPhotos
 from datasets.readers import reader_of
@@ -21,6 +28,7 @@ from siamese.checkpoint_file import load_checkpoint
 from siamese.comparison_file import load_comparison
 from siamese.comparison_head import ComparisonHead, HeadConfig
 from siamese.extractors import extractor
+from siamese.roles import Role
 
 
 def test_a_head_learns_to_tell_photos_apart_by_one_position() -> None:
@@ -50,7 +58,7 @@ def test_a_head_learns_to_tell_photos_apart_by_one_position() -> None:
         return float((logits.argmax(dim=1) == torch.arange(20)).double().mean())
 
     before = first()
-    train(head, seen, steps=200, seed=0, dropout=0.0)
+    train(ComparisonModule(head, steps=200), seen, seed=0, dropout=0.0)
     assert before < 0.3
     assert first() > 0.7  # of products that it never saw
 
@@ -114,6 +122,52 @@ def test_a_training_goes_on_from_a_head_that_has_learned(
     said = capsys.readouterr().err
     assert "has no comparison" in said
     assert said.count("\n") == 1
+
+
+def test_networks_are_tuned_with_their_head(drawn: Path, tmp_path: Path) -> None:
+    """What was counted over photos before, of the networks and of the head, stays as it is."""
+    words = [str(drawn), "--views", "2", "--cache", str(tmp_path / "cache")]
+    first = ["--encoder", f"{tmp_path}/0.safetensors", "--steps", "3"]
+    assert comparison_training.main([*words, *first, "--out", f"{tmp_path}/one.safetensors"]) == 0
+    later = ["--start-from", f"{tmp_path}/one.safetensors", "--fine-tune", "--steps", "2"]
+    for name in ("two", "again"):
+        made = [*words, *later, "--out", f"{tmp_path}/{name}.safetensors"]
+        assert comparison_training.main(made) == 0
+    one, two, again = (
+        load_comparison(tmp_path / f"{name}.safetensors") for name in ("one", "two", "again")
+    )
+    given, tuned = one.encoder.state_dict(), two.encoder.state_dict()
+    counted = [name for name in given if "running_" in name or "num_batches" in name]
+    assert counted
+    learned = [name for name, weight in given.items() if (weight != tuned[name]).any()]
+    assert any(name.endswith("weight") for name in learned)
+    assert not set(counted) & set(learned)
+    for name, weight in again.encoder.state_dict().items():
+        torch.testing.assert_close(weight, tuned[name], rtol=0, atol=1e-5)
+    for name, weight in one.head.standardisation.state_dict().items():
+        torch.testing.assert_close(weight, two.head.standardisation.state_dict()[name])
+    assert two.fingerprint != one.fingerprint
+    assert not list((tmp_path / "cache").glob("comparison-*"))
+
+
+def test_tuning_judges_photos_as_a_search_does(tmp_path: Path) -> None:
+    """The loss is that of what a search would say of the same photos, but for int8."""
+    save_checkpoint(tmp_path / "0.safetensors", seed=0)
+    made = comparison_of(extractor(f"{tmp_path}/0.safetensors"))
+    size = made.preprocessing
+    pixels = torch.randint(0, 256, (8, size.height, size.width, 3), dtype=torch.uint8)
+    sights = made.sights(pixels, [Role.PRODUCT] * 8)
+    logits = made.logits(sights[:4], sights[4:])
+    right = torch.arange(4)
+    both = [torch.nn.functional.cross_entropy(each, right) for each in (logits, logits.T)]
+    batch = Batch(pixels[:4].float(), pixels[4:].float(), torch.eye(4))
+    module = TuningModule(made, steps=1).train()
+    loss = module.training_step(batch, 0)
+    assert float(loss.detach()) == pytest.approx(float(sum(both)) / 2, abs=0.02)
+    loss.backward()
+    first = next(iter(made.encoder.parameters()))
+    assert first.grad is not None
+    assert float(first.grad.abs().max()) > 0
 
 
 @pytest.mark.parametrize("code", [None, 0, 3])
