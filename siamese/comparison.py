@@ -2,7 +2,7 @@
 
 Networks look at a person's photo and at the photos of the products that were found first, and a
 head (`siamese.comparison_head`) says of each pair whether it is one product. What counts then is
-the mean of its cosine and of what the head says, moved to where cosines lie: the pair's likeness.
+a mean of its cosine and of what the head says, moved to where cosines lie: the pair's likeness.
 `datasets.comparison_training` trains one, `infer.py calibrate --comparison` fits it to an encoder;
 benchmarks/README.md has the figures.
 
@@ -52,6 +52,7 @@ class Comparison:
         cut_out: Whether product photos without a box are seen without their background where the
             garment can be cut out, as the last look of the encoder beside it is.
         scale, offset: Move what the head says to where the encoder's cosines lie.
+        weight: What it then counts in the mean with the cosine, which counts 1.
         calibration: Likeness → probability; of an encoder's checkpoint alone.
         adapted_calibration: The same once the encoder is adapted to a shop; None if unknown.
     """
@@ -63,6 +64,7 @@ class Comparison:
     cut_out: bool = False
     scale: float = 1.0
     offset: float = 0.0
+    weight: float = 1.0
     calibration: Calibration = field(default_factory=Calibration)
     adapted_calibration: Calibration | None = None
 
@@ -82,7 +84,8 @@ class Comparison:
 
     def likeness(self, cosines: Tensor, logits: Tensor) -> Tensor:
         """Of pairs whose cosines and logits are known, both float (...,)."""
-        return (cosines + self.scale * logits + self.offset) / 2
+        moved = self.scale * logits + self.offset
+        return (cosines + self.weight * moved) / (1 + self.weight)
 
     def of_others(self, cosines: Tensor, logits: Tensor) -> Tensor:
         """Likeness of candidates that were not compared, float (any,): as that of the worst pair.
@@ -180,6 +183,7 @@ class Comparison:
             "cut_out": self.cut_out,
             "scale": self.scale,
             "offset": self.offset,
+            "weight": self.weight,
             "calibration": asdict(self.calibration),
         }
         adapted = self.adapted_calibration
@@ -230,6 +234,7 @@ def stored_comparison(weights: dict[str, Tensor], card: dict[str, Any]) -> Compa
         bool(known.get("cut_out", False)),
         float(known["scale"]),
         float(known["offset"]),
+        float(known.get("weight", 1.0)),
         Calibration(**known["calibration"]),
         None if adapted is None else Calibration(**adapted),
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from siamese.adaptation import Adaptation
 from siamese.boxes import boxes_of
 from siamese.cohort import Cohort, sample
 from siamese.comparison import Comparison
-from siamese.comparison_report import ComparedLikeness, moved_onto
+from siamese.comparison_report import ComparedLikeness, moved_onto, weight_of
 from siamese.embedding import EmbeddedPhotos
 from siamese.evaluation import codes, fit
 from siamese.pair_score import Calibration
@@ -69,6 +70,7 @@ def fit_comparison(
         UserError: As of `siamese.evaluation.fit`.
     """
     embeddings, sights = embedded.embeddings, embedded.seen
+    comparison = _weighed(comparison, sights, embeddings, frame)
     moved, calibration = _fitted(comparison, sights, embeddings, frame, cohort)
     later = None
     if adaptation is not None:
@@ -76,6 +78,24 @@ def fit_comparison(
         known = cohort and cohort.adapted(adaptation)
         _, later = _fitted(comparison, sights, adapted, frame, known)
     return replace(moved, calibration=calibration, adapted_calibration=later)
+
+
+def _weighed(
+    comparison: Comparison, sights: Tensor, embeddings: Tensor, frame: pd.DataFrame
+) -> Comparison:
+    """The comparison with the weight that suits the encoder best."""
+    product, is_person = codes(frame)
+    people, things = (
+        side[sample(len(side), ENOUGH)]
+        for side in (np.flatnonzero(is_person), np.flatnonzero(~is_person))
+    )
+    if not (len(people) and len(things)):
+        return comparison
+    cosines = embeddings[people] @ embeddings[things].T
+    logits = comparison.logits(sights[people], sights[things])
+    scale, offset = moved_onto(cosines, logits)
+    same = torch.from_numpy(product[people][:, None] == product[things])
+    return replace(comparison, weight=weight_of(cosines, scale * logits + offset, same))
 
 
 def _fitted(

@@ -6,12 +6,24 @@ numbers of each.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from siamese.comparison import COMPARED, Comparison
+from siamese.pair_score import info_nce_loss
 from siamese.retrieval import Cosines
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
+FEWEST = 50  # people; what fewer say of a weight is chance
+WEIGHTS = 0.25, 8.0  # that a comparison may have
+SHARPNESS = 1.0, 500.0  # of a softmax over likenesses
 
 
 class ComparedLikeness(Cosines):
@@ -89,3 +101,32 @@ def moved_onto(cosines: Tensor, logits: Tensor) -> tuple[float, float]:
     spread = float(logits.std())
     scale = float(cosines.std()) / spread if spread > 0 else 0.0
     return scale, float(cosines.mean()) - scale * float(logits.mean())
+
+
+def weight_of(cosines: Tensor, moved: Tensor, same: Tensor) -> float:
+    """What a comparison shall count beside cosines, which count 1.
+
+    Where the likeness is least surprised by the right products, at the temperature that suits it
+    best (a softmax over the gallery).
+
+    Args:
+        cosines: Of people's photos with a gallery's, float (Q, M).
+        moved: What the comparison says of them, moved to where cosines lie, float (Q, M).
+        same: bool (Q, M), whether they show the same product.
+    """
+    from scipy.optimize import minimize_scalar
+
+    asked = same.any(dim=1) & ~same.all(dim=1)
+    if int(asked.sum()) < FEWEST:
+        return 1.0
+    cosines, moved, same = cosines[asked].double(), moved[asked].double(), same[asked]
+
+    def least(function: Callable[[float], float], bounds: tuple[float, float]) -> OptimizeResult:
+        return minimize_scalar(function, bounds=[math.log(bound) for bound in bounds])
+
+    def surprise(log_weight: float) -> float:
+        weight = math.exp(log_weight)
+        alike = (cosines + weight * moved) / (1 + weight)
+        return least(lambda log: float(info_nce_loss(math.exp(log) * alike, same)), SHARPNESS).fun
+
+    return math.exp(least(surprise, WEIGHTS).x)

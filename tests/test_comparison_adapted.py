@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from helpers_catalog import draw_photo, save_checkpoint
@@ -17,7 +18,9 @@ from siamese.adaptation import fit_adaptation
 from siamese.checkpoint import Checkpoint
 from siamese.checkpoint_file import load_checkpoint
 from siamese.comparison_commands import fit_comparison
-from siamese.comparison_file import save_comparison
+from siamese.comparison_file import load_comparison, save_comparison
+from siamese.comparison_head import ComparisonHead, HeadConfig
+from siamese.comparison_report import moved_onto, weight_of
 from siamese.embedding import EmbeddedPhotos
 from siamese.roles import Role
 
@@ -133,3 +136,31 @@ def test_where_nothing_says_what_it_means_afterwards_it_is_left_out(
     capsys.readouterr()
     assert adapt(fitted).comparison is None
     assert capsys.readouterr().err.count("is not known, so it is left out") == 1
+
+
+def test_what_it_counts_is_fitted_to_the_encoder_as_it_is(tmp_path: Path) -> None:
+    """Not to the adapted one, which a shop's checkpoint is made of later; files keep it."""
+    made = tiny_comparison(tmp_path)
+    sizes = HeadConfig(made.head.config.channels, rows=2, columns=3, size=4, hidden=7)
+    comparison = replace(made, head=ComparisonHead(sizes))
+    random = torch.Generator().manual_seed(0)
+    rows = [(f"{product:03d}", role) for product in range(60) for role in ("product", "person")]
+    frame = pd.DataFrame(rows, columns=["product_id", "role"])
+    own = torch.randn(60, 16, generator=random).repeat_interleave(2, dim=0)
+    vague = own + 2 * torch.randn(120, 16, generator=random)
+    embeddings = torch.nn.functional.normalize(vague, dim=1)
+    shown = torch.randint(-90, 90, (60, 6, 4), generator=random, dtype=torch.int8)
+    embedded = EmbeddedPhotos(embeddings, list(range(120)), {}, shown.repeat_interleave(2, dim=0))
+    people = torch.tensor([role == "person" for _, role in rows])
+    adaptation = fit_adaptation(embeddings[people], embeddings[~people])
+    plain = fit_comparison(comparison, embedded, frame, None)
+    both = fit_comparison(comparison, embedded, frame, None, adaptation)
+    cosines = embeddings[people] @ embeddings[~people].T
+    moved = comparison.logits(embedded.seen[people], embedded.seen[~people])
+    scale, offset = moved_onto(cosines, moved)
+    expected = weight_of(cosines, scale * moved + offset, torch.eye(60, dtype=torch.bool))
+    assert plain.weight == both.weight == pytest.approx(expected)
+    assert expected != 1
+    save_comparison(plain, tmp_path / "fitted.safetensors")
+    assert load_comparison(tmp_path / "fitted.safetensors").weight == plain.weight
+    assert plain.fingerprint == comparison.fingerprint

@@ -25,10 +25,10 @@ from siamese.checkpoint_file import load_checkpoint
 from siamese.comparison import maps_of
 from siamese.comparison_file import ComparisonError, load_comparison, save_comparison
 from siamese.comparison_head import ComparisonHead, HeadConfig
-from siamese.comparison_report import ComparedLikeness, moved_onto
+from siamese.comparison_report import WEIGHTS, ComparedLikeness, moved_onto, weight_of
 from siamese.errors import UserError
 from siamese.extractors import extractor
-from siamese.pair_score import Calibration
+from siamese.pair_score import Calibration, info_nce_loss
 from siamese.photos import PhotoError
 from siamese.retrieval import product_scores
 from siamese.roles import Role
@@ -280,10 +280,61 @@ def test_logits_move_to_where_cosines_are(count: int, seed: int) -> None:
     assert moved_onto(cosines, torch.ones(count)) == (0.0, pytest.approx(float(cosines.mean())))
 
 
+def noisy_likenesses(people: int, *noises: float) -> list[Tensor]:
+    """The same pairs' likenesses, (Q, Q) each, told with more or less noise; the diagonal right."""
+    random = torch.Generator().manual_seed(0)
+    return [
+        torch.eye(people) + noise * torch.randn(people, people, generator=random)
+        for noise in noises
+    ]
+
+
+@pytest.mark.parametrize(
+    ("noises", "weight"),
+    [((0.4, 0.4), 1), ((0.6, 0.3), 4), ((0.3, 0.6), 0.25), ((0.1, 9), WEIGHTS[0])],
+)
+def test_a_comparison_counts_as_much_as_it_knows(
+    noises: tuple[float, float], weight: float
+) -> None:
+    """Two measurements of one thing count as the inverse of their errors' squares."""
+    cosines, moved = noisy_likenesses(300, *noises)
+    same = torch.eye(300, dtype=torch.bool)
+    assert weight_of(cosines, moved, same) == pytest.approx(weight, rel=0.15)
+
+
+def test_a_weight_is_the_best_of_all_that_are_tried_one_by_one() -> None:
+    cosines, moved = noisy_likenesses(60, 0.5, 0.35)
+    same = torch.eye(60, dtype=torch.bool)
+    same[3, 7] = True  # twins
+    tried = {
+        weight: min(
+            float(info_nce_loss(sharpness * (cosines + weight * moved) / (1 + weight), same))
+            for sharpness in np.geomspace(1, 60, 120)
+        )
+        for weight in np.geomspace(*WEIGHTS, 60)
+    }
+    best = min(tried, key=lambda weight: tried[weight])
+    assert weight_of(cosines, moved, same) == pytest.approx(best, rel=0.1)
+
+
+def test_few_people_and_those_whose_product_is_not_there_say_nothing_of_a_weight() -> None:
+    cosines, moved = noisy_likenesses(200, 0.6, 0.3)
+    same = torch.eye(200, dtype=torch.bool)
+    assert weight_of(cosines[:49], moved[:49], same[:49]) == 1
+    assert weight_of(cosines, moved, torch.zeros_like(same)) == 1
+    assert weight_of(cosines, moved, torch.ones_like(same)) == 1
+    strange = torch.cat([cosines, -torch.ones(30, 200)]), torch.cat([moved, torch.ones(30, 200)])
+    there = torch.cat([same, torch.zeros(30, 200, dtype=torch.bool)])
+    assert weight_of(*strange, there) == weight_of(cosines, moved, same)
+
+
 def test_likeness_is_the_mean_of_cosine_and_moved_logit(tmp_path: Path) -> None:
     made = replace(tiny_comparison(tmp_path), scale=2.0, offset=-0.5, calibration=Calibration())
     cosines, logits = torch.tensor([0.4, 0.2]), torch.tensor([0.5, 0.1])
     assert made.likeness(cosines, logits).tolist() == pytest.approx([0.45, -0.05])
+    heavier = replace(made, weight=3.0).likeness(cosines, logits)
+    halves = made.likeness(cosines, logits) * 2 - cosines  # what the comparison says
+    assert heavier.tolist() == pytest.approx(((cosines + 3 * halves) / 4).tolist())
     others = made.of_others(torch.tensor([0.1, 0.3]), logits)
     assert others.tolist() == pytest.approx([(0.1 - 0.3) / 2, (0.3 - 0.3) / 2])
 
