@@ -224,7 +224,9 @@ def calibrate(arguments: Namespace) -> None:
     checkpoint.to("cpu").save(arguments.out)
     known, before = checkpoint.own_cohort, " as before" if cohort is None else ""
     beside = f", a cohort of {len(known.embeddings)} product photos{before}" if known else ""
-    beside += ", the best products compared" if checkpoint.comparison else ""
+    if checkpoint.comparison is not None:
+        counts = checkpoint.comparison.weight
+        beside += f", the best products compared, which counts {counts:.2g} where the cosine is 1"
     print(f"saved {arguments.out}: {checkpoint.embedding_size} numbers per photo{beside}")
 
 

@@ -213,18 +213,16 @@ def learn(comparison: Comparison, ways: Sequence[Photos], choice: argparse.Names
     known = choice.start_from is not None
     choice.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="comparison-", dir=choice.cache) as folder:
-        maps, pixels = Path(folder, "maps"), Path(folder, "pixels")
-        drawn = choice.light, choice.seed
-        if not choice.fine_tune:
-            seen = look(comparison, ways, choice.views, *drawn, maps, known)
-            module: ComparisonModule | TuningModule
-            module = ComparisonModule(comparison.head, choice.steps)
-        else:
+        maps, drawn = Path(folder, "maps"), (choice.light, choice.seed)
+        if choice.fine_tune:
             alike = look(comparison, ways[:1], 1, *drawn, maps, known)
-            photos = pixels_of(comparison, ways, choice.views, *drawn, pixels)
+            photos = pixels_of(comparison, ways, choice.views, *drawn, Path(folder, "pixels"))
             beside = alike.beside.expand(len(photos), -1, -1)
             seen = alike._replace(features=photos, beside=beside)
-            module = TuningModule(comparison, choice.steps)
+            module: ComparisonModule | TuningModule = TuningModule(comparison, choice.steps)
+        else:
+            seen = look(comparison, ways, choice.views, *drawn, maps, known)
+            module = ComparisonModule(comparison.head, choice.steps)
         train(module, seen, choice.seed, choice.dropout)
 
 

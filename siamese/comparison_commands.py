@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from siamese.cohort import Cohort, sample
 from siamese.comparison import Comparison
 from siamese.comparison_report import ComparedLikeness, moved_onto, weight_of
 from siamese.embedding import EmbeddedPhotos
-from siamese.evaluation import codes, fit
+from siamese.evaluation import codes, fit, worn_codes
 from siamese.pair_score import Calibration
 from siamese.retrieval import Distractors
 from siamese.roles import Role, roles_of
@@ -70,32 +69,16 @@ def fit_comparison(
         UserError: As of `siamese.evaluation.fit`.
     """
     embeddings, sights = embedded.embeddings, embedded.seen
-    comparison = _weighed(comparison, sights, embeddings, frame)
-    moved, calibration = _fitted(comparison, sights, embeddings, frame, cohort)
+    product, is_person = codes(frame)
+    worn = worn_codes(frame)[is_person]
+    same = torch.from_numpy((worn[:, :, None] == product[~is_person]).any(axis=1))
+    moved, calibration = _fitted(comparison, sights, embeddings, frame, cohort, same)
     later = None
     if adaptation is not None:
-        adapted = adaptation(embeddings, roles_of(codes(frame)[1].tolist(), boxes_of(frame)))
+        adapted = adaptation(embeddings, roles_of(is_person.tolist(), boxes_of(frame)))
         known = cohort and cohort.adapted(adaptation)
-        _, later = _fitted(comparison, sights, adapted, frame, known)
+        _, later = _fitted(moved, sights, adapted, frame, known)
     return replace(moved, calibration=calibration, adapted_calibration=later)
-
-
-def _weighed(
-    comparison: Comparison, sights: Tensor, embeddings: Tensor, frame: pd.DataFrame
-) -> Comparison:
-    """The comparison with the weight that suits the encoder best."""
-    product, is_person = codes(frame)
-    people, things = (
-        side[sample(len(side), ENOUGH)]
-        for side in (np.flatnonzero(is_person), np.flatnonzero(~is_person))
-    )
-    if not (len(people) and len(things)):
-        return comparison
-    cosines = embeddings[people] @ embeddings[things].T
-    logits = comparison.logits(sights[people], sights[things])
-    scale, offset = moved_onto(cosines, logits)
-    same = torch.from_numpy(product[people][:, None] == product[things])
-    return replace(comparison, weight=weight_of(cosines, scale * logits + offset, same))
 
 
 def _fitted(
@@ -104,31 +87,38 @@ def _fitted(
     embeddings: Tensor,
     frame: pd.DataFrame,
     cohort: Cohort | None,
+    same: Tensor | None = None,
 ) -> tuple[Comparison, Calibration]:
-    """The comparison moved to where cosines lie, and what its likeness then means."""
+    """The comparison as of `moved_comparison`, and what its likeness then means."""
     is_person = torch.from_numpy(codes(frame)[1])
-    sides = [(embeddings[side], sights[side]) for side in (is_person, ~is_person)]
-    moved = moved_comparison(comparison, *sides)
+    people, products = ((embeddings[side], sights[side]) for side in (is_person, ~is_person))
+    moved = moved_comparison(comparison, people, products, same)
     likeness = ComparedLikeness(moved, sights)
     vectors = likeness.vectors(embeddings)
     return moved, fit(vectors, frame, cohort=cohort, likeness=likeness)
 
 
-def moved_comparison(comparison: Comparison, people: Shown, products: Shown) -> Comparison:
+def moved_comparison(
+    comparison: Comparison, people: Shown, products: Shown, same: Tensor | None = None
+) -> Comparison:
     """The comparison with a scale and an offset that bring what it says to where cosines lie.
 
     Args:
         comparison: Any.
-        people, products: Embeddings of some photos of each kind, float32 (any, D), and what these
-            show, int8 (any, N, S); nobody needs to know who wears what.
+        people, products: Embeddings of P and T photos of each kind, float32 (any, D), and what
+            these show, int8 (any, N, S).
+        same: Who wears what, bool (P, T): then its weight is fitted, too. `None` if nobody knows.
     """
     if not (len(people[0]) and len(products[0])):
         return comparison
-    (worn, worn_shown), (alone, alone_shown) = (
-        tuple(each[sample(len(each), ENOUGH)] for each in side) for side in (people, products)
-    )
-    scale, offset = moved_onto(worn @ alone.T, comparison.logits(worn_shown, alone_shown))
-    return replace(comparison, scale=scale, offset=offset)
+    rows, columns = (sample(len(side[0]), ENOUGH) for side in (people, products))
+    cosines = people[0][rows] @ products[0][columns].T
+    logits = comparison.logits(people[1][rows], products[1][columns])
+    scale, offset = moved_onto(cosines, logits)
+    weight = comparison.weight
+    if same is not None:
+        weight = weight_of(cosines, scale * logits + offset, same[rows][:, columns])
+    return replace(comparison, scale=scale, offset=offset, weight=weight)
 
 
 def adapted_comparison(
@@ -143,11 +133,11 @@ def adapted_comparison(
             comparison, too; and what each shows.
     """
     assert comparison.adapted_calibration is not None
-    shown = [
+    worn, alone = (
         (adaptation(embedded.embeddings, roles), embedded.seen)
         for embedded, roles in (people, products)
-    ]
-    moved = moved_comparison(comparison, *shown)
+    )
+    moved = moved_comparison(comparison, worn, alone)
     return replace(moved, calibration=comparison.adapted_calibration, adapted_calibration=None)
 
 

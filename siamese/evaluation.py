@@ -63,7 +63,7 @@ def fit(
     pairs = draw_pairs(product, is_person, PAIRS_PER_PRODUCT, seed)
     alike = _of_pairs(embedding, pairs, likeness)
     fitted = fit_calibration(alike, torch.from_numpy(pairs.same), raw)
-    worn = _worn(frame)
+    worn = worn_codes(frame)
     return fit_among(
         embedding, worn, is_person, fitted, seed=seed, cohort=cohort, likeness=likeness
     )
@@ -137,7 +137,7 @@ def evaluate(
             number[~is_person],
             likeness=likeness,
         )
-    worn = torch.from_numpy(_worn(frame))
+    worn = torch.from_numpy(worn_codes(frame))
     if worn.shape[1] > 1:
         retrieval["all, anything worn"] = measure(
             embedding[is_person],
@@ -173,7 +173,7 @@ def _open_sets(
         nobody could say so.
     """
     product, is_person = codes(frame)
-    worn, answers = _worn(frame), {}
+    worn, answers = worn_codes(frame), {}
     if len(np.intersect1d(product[is_person], product[~is_person])) > 1:
         answers["half of the products"] = ask(
             embedding, worn, is_person, calibration, draws, seed, cohort, likeness
@@ -219,7 +219,7 @@ def codes(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return numbers.astype(np.int64), (frame["role"] == "person").to_numpy(dtype=bool, copy=True)
 
 
-def _worn(frame: pd.DataFrame) -> np.ndarray:
+def worn_codes(frame: pd.DataFrame) -> np.ndarray:
     """All that photos show, by the numbers of `codes`, int64 (R, any)."""
     return worn_products(frame, pd.factorize(frame["product_id"], sort=True)[1].tolist())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -147,7 +148,7 @@ def test_what_it_counts_is_fitted_to_the_encoder_as_it_is(tmp_path: Path) -> Non
     rows = [(f"{product:03d}", role) for product in range(60) for role in ("product", "person")]
     frame = pd.DataFrame(rows, columns=["product_id", "role"])
     own = torch.randn(60, 16, generator=random).repeat_interleave(2, dim=0)
-    vague = own + 2 * torch.randn(120, 16, generator=random)
+    vague = own + 4 * torch.randn(120, 16, generator=random)
     embeddings = torch.nn.functional.normalize(vague, dim=1)
     shown = torch.randint(-90, 90, (60, 6, 4), generator=random, dtype=torch.int8)
     embedded = EmbeddedPhotos(embeddings, list(range(120)), {}, shown.repeat_interleave(2, dim=0))
@@ -161,6 +162,12 @@ def test_what_it_counts_is_fitted_to_the_encoder_as_it_is(tmp_path: Path) -> Non
     expected = weight_of(cosines, scale * moved + offset, torch.eye(60, dtype=torch.bool))
     assert plain.weight == both.weight == pytest.approx(expected)
     assert expected != 1
+    other = np.roll(np.arange(60), 1)
+    frame["also_worn"] = [f"{other[number // 2]:03d}" for number in range(120)]
+    more = torch.eye(60, dtype=torch.bool) | torch.eye(60, dtype=torch.bool)[other]
+    any_worn = weight_of(cosines, scale * moved + offset, more)
+    assert any_worn != expected
+    assert fit_comparison(comparison, embedded, frame, None).weight == pytest.approx(any_worn)
     save_comparison(plain, tmp_path / "fitted.safetensors")
     assert load_comparison(tmp_path / "fitted.safetensors").weight == plain.weight
     assert plain.fingerprint == comparison.fingerprint
