@@ -43,7 +43,7 @@ from datasets.head_training import (
 from datasets.joint_batches import Batch, ProductBatches, Seen
 from datasets.manifest import BOX
 from datasets.module import ProductPhotos
-from datasets.views import CHUNK, views_of
+from datasets.views import CHUNK, views_of_ways
 from siamese.boxes import has_box
 from siamese.checkpoint import Checkpoint
 from siamese.cli import quieten
@@ -149,12 +149,10 @@ def look(
     maps = np.memmap(file, np.float16, "w+", shape=shape)
     fast = training_precision("cpu") == "bf16-mixed"
     with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-        for way, (frame, cached) in enumerate(ways):
-            drawn = views_of(frame, cached, views, light, seed + way, comparison.focus)
-            for view, rows, pixels in drawn:
-                shown = comparison.normalised(torch.from_numpy(pixels))
-                seen = maps_of(comparison.encoder, shown, config).clamp(-LARGEST, LARGEST)
-                maps[way * views + view, rows] = seen.half().cpu().numpy()
+        for view, rows, pixels in views_of_ways(ways, views, light, seed, comparison.focus):
+            shown = comparison.normalised(torch.from_numpy(pixels))
+            seen = maps_of(comparison.encoder, shown, config).clamp(-LARGEST, LARGEST)
+            maps[view, rows] = seen.half().cpu().numpy()
     if not keep_standardisation:
         _fit_standardisation(maps[0], comparison.head)
     return _standardised(maps, comparison.head, ways[0][0])

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from datasets.cache import CachedPhotos
 from datasets.head_training import RATE, HeadModule
 from datasets.joint_batches import Batch
-from datasets.views import views_of
+from datasets.views import views_of_ways
 from siamese.comparison import Comparison, maps_of
 
 NETWORKS_RATE = 3e-4  # three tenths of a head's, for they have learned before
@@ -76,10 +76,7 @@ def pixels_of(
     size = comparison.preprocessing
     shape = (len(ways) * views, len(ways[0][0]), size.height, size.width, 3)
     photos = np.memmap(file, np.uint8, "w+", shape=shape)
-    for way, (frame, cached) in enumerate(ways):
-        with torch.inference_mode():
-            for view, rows, pixels in views_of(
-                frame, cached, views, light, seed + way, comparison.focus
-            ):
-                photos[way * views + view, rows] = pixels
+    with torch.inference_mode():
+        for view, rows, pixels in views_of_ways(ways, views, light, seed, comparison.focus):
+            photos[view, rows] = pixels
     return photos

@@ -6,7 +6,7 @@ Shapes: R photos, V views of each, B photos of a chunk, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -70,3 +70,21 @@ def views_of(
             pixels[near] = closer(photos, places[start]).round().byte().numpy()
         reseed(change, int(np.random.SeedSequence([seed, number, start]).generate_state(1)[0]))
         yield number, rows, np.stack([change(image=photo)["image"] for photo in pixels])
+
+
+def views_of_ways(
+    ways: Sequence[tuple[pd.DataFrame, CachedPhotos]],
+    views: int,
+    light: float,
+    seed: int,
+    focus: Callable[[Tensor], Tensor],
+) -> Iterator[tuple[int, slice, np.ndarray]]:
+    """`views_of` the same photos seen in several ways, their views numbered one after the other.
+
+    Args:
+        ways: R rows of a manifest and their pixels, each.
+        views, light, seed, focus: As of `views_of`; each way draws its own.
+    """
+    for way, (frame, cached) in enumerate(ways):
+        for view, rows, pixels in views_of(frame, cached, views, light, seed + way, focus):
+            yield way * views + view, rows, pixels
