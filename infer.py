@@ -31,22 +31,22 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 # Beside busy neighbours, spinning OpenMP threads make one photo cost 500 ms instead of 6.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from siamese.arguments import parse
+from siamese.chosen import (
+    catalog_of,
+    checkpoint_of,
+    comparison_of,
+    device_of,
+    encoder_of,
+    garment_of,
+)
 from siamese.default_checkpoint import kept_encoder
 from siamese.errors import UserError
 from siamese.files import check_writable
-
-if TYPE_CHECKING:
-    from siamese.catalog import Catalog
-    from siamese.checkpoint import Checkpoint
-    from siamese.comparison import Comparison
-    from siamese.garment_choice import GarmentChoice
-    from siamese.listing import ListedPhoto
 
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the latter two as shells give them
 
@@ -315,71 +315,6 @@ def explore(arguments: Namespace) -> None:
     from siamese.attributes.study_commands import explore
 
     print(explore(arguments, catalog_of(arguments)))
-
-
-def catalog_of(arguments: Namespace) -> Catalog:
-    """The catalog, opened."""
-    from siamese.catalog import Catalog
-
-    return Catalog.open(arguments.catalog)
-
-
-def checkpoint_of(arguments: Namespace, many: bool = False) -> Checkpoint:
-    """The checkpoint on its device: with `many` photos to embed, on a GPU if there is one."""
-    device = device_of(arguments, many)
-    from siamese.checkpoint_file import load_checkpoint
-
-    checkpoint = load_checkpoint(arguments.checkpoint, device)
-    if getattr(arguments, "no_comparison", False):
-        checkpoint.comparison = None
-    return checkpoint
-
-
-def encoder_of(arguments: Namespace, photos: Sequence[ListedPhoto]) -> Checkpoint:
-    """The encoder that `--encoder` names, on its device."""
-    device = device_of(arguments, many=True)
-    from siamese.extractors import Sample, extractor
-
-    sample = Sample([photo.path for photo in photos], [photo.box for photo in photos])
-    return extractor(arguments.encoder, sample, arguments.tolerance).to(device)
-
-
-def comparison_of(arguments: Namespace) -> Comparison | None:
-    """The comparison that `--comparison` names, on its device; `none` is none."""
-    if arguments.comparison == "none":
-        return None
-    from siamese.comparison_file import comparison_at
-
-    return comparison_at(arguments.comparison).to(device_of(arguments, many=True))
-
-
-def device_of(arguments: Namespace, many: bool) -> str:
-    """Where to compute, checked."""
-    from siamese.runtime import keep_freed_memory
-
-    if many:
-        keep_freed_memory()  # a fifth more photos per second
-    import torch
-
-    device: str = arguments.device or ("cuda" if many and torch.cuda.is_available() else "cpu")
-    try:
-        torch.ones(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {device}: cannot be used here; try cpu") from error
-    return device
-
-
-def garment_of(arguments: Namespace) -> GarmentChoice | None:
-    """What finds the garment that a search is for; None where all of the photo or a box is."""
-    if arguments.garment is None:
-        return None
-    if arguments.box is not None:
-        print("infer.py: --box is given, so --garment is not looked for", file=sys.stderr)
-        return None
-    from siamese.garment_choice import GarmentChoice, load_finder_of_garments
-
-    isolation = load_finder_of_garments(arguments.isolation, arguments.isolation_weights)
-    return GarmentChoice(isolation, arguments.garment, arguments.remove_background)
 
 
 COMMANDS: dict[str, Callable[[Namespace], None]] = {

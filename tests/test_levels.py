@@ -52,6 +52,26 @@ def test_they_are_mean_and_deviation_of_each_levels_channels(name: str, tmp_path
     assert found.shape[1] == 2 * sum(level.shape[1] for level in levels)
 
 
+def test_a_file_needs_to_hold_the_levels_alone(tmp_path: Path) -> None:
+    """Published files of features lack what follows: VGG's 120 million weights, say."""
+    file = tmp_path / "weights.safetensors"
+    model: Any = timm.create_model("tf_efficientnet_lite0")
+    weights = model.state_dict()
+    after = ("conv_head.", "bn2.", "classifier.")
+    assert sum(name.startswith(after) for name in weights) > len(after)
+    kept = {name: weight for name, weight in weights.items() if not name.startswith(after)}
+    save_file(kept, file)
+    trunk = cast(Any, Encoder(config_of("tf_efficientnet_lite0"), 64, 48, file).backbone).trunk
+    assert trunk.state_dict().keys() == kept.keys()
+    assert all(torch.equal(weight, kept[name]) for name, weight in trunk.state_dict().items())
+    with pytest.raises(UserError, match="lacks 5 weights of the backbone, among them conv_head"):
+        Encoder(EncoderConfig("timm/tf_efficientnet_lite0", 16), 64, 48, file)
+    del kept["conv_stem.weight"]
+    save_file(kept, file)
+    with pytest.raises(UserError, match="lacks 1 weights of the backbone, among them conv_stem"):
+        Encoder(config_of("tf_efficientnet_lite0"), 64, 48, file)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_weight_that_is_kept_is_trained(name: str) -> None:
     """One without a gradient would stop a training on several devices."""
