@@ -57,7 +57,7 @@ def fit_among(
     def surprise(log_sharpness: float) -> float:
         factor = calibration.scale * math.exp(log_sharpness)
         total = 0.0
-        for scores, right, _ in parts:
+        for scores, right, *_ in parts:
             own = right[:, 0]
             there = own >= 0
             likelihood = (factor * scores[there].double()).log_softmax(dim=1)

@@ -103,11 +103,18 @@ def _open_set_row(line: str, recipe: str, report: OpenSetReport) -> dict[str, ob
         "recipe": recipe,
         "products": report.catalog_size,
         "queries": report.queries,
-        "AUROC": f"{report.auroc:.3f}",
+        "AUROC [95 %]": _auroc_of(report),
         "accuracy": f"{report.accuracy:.3f}",
         "calibration error": f"{report.calibration_error:.3f}",
         "of the first match": f"{report.best_calibration_error:.3f}",
     }
+
+
+def _auroc_of(report: OpenSetReport) -> str:
+    """With its interval, where that is known."""
+    if report.auroc_low is None or report.auroc_high is None:
+        return f"{report.auroc:.3f}"
+    return f"{report.auroc:.3f} [{_short(report.auroc_low)}, {_short(report.auroc_high)}]"
 
 
 def _text_of(table: pd.DataFrame) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from siamese.cohort import Cohort
 from siamese.pair_score import Calibration
 from siamese.retrieval import COSINES, Cosines, product_scores
-from siamese.verification import expected_calibration_error
+from siamese.verification import auroc_interval, expected_calibration_error
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class OpenSetReport:
         calibration_error: Expected calibration error of that probability (Guo et al. 2017,
             On Calibration of Modern Neural Networks, 15 bins).
         best_calibration_error: The same of the first match's probability that it is the very one.
+        auroc_low, auroc_high: Of `auroc_interval`; None in reports of before it was told.
     """
 
     queries: int
@@ -43,6 +44,8 @@ class OpenSetReport:
     accuracy: float
     calibration_error: float
     best_calibration_error: float
+    auroc_low: float | None = None
+    auroc_high: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON and CSV."""
@@ -57,11 +60,13 @@ class Asked(NamedTuple):
         right: Number of the right product, int64 (Q, A), −1 if missing: first of the one that is
             asked for, then of others that the photo shows.
         cohort: What `Cohort.cosines` gives, float (Q, any), if there is one.
+        query: int64 (Q,), the same number for whoever is asked about again in another draw.
     """
 
     scores: Tensor
     right: Tensor
     cohort: Tensor | None
+    query: Tensor
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Answers:
         best: float64 (Q,), probability that the first match is the very product.
         is_right: bool (Q,), whether it was.
         catalog_size: N.
+        query: int64 (Q,), as of `Asked`.
     """
 
     present: Tensor
@@ -81,6 +87,7 @@ class Answers:
     best: Tensor
     is_right: Tensor
     catalog_size: int
+    query: Tensor
 
 
 def ask(
@@ -137,7 +144,7 @@ def ask_strangers(
     queries = torch.cat([embedding[own], strangers])
     right = torch.cat([right, torch.full((len(strangers), right.shape[1]), -1)])
     gallery = embedding[torch.from_numpy(~is_person)]
-    every = _question(queries, gallery, number, right, cohort, likeness)
+    every = _question(queries, torch.arange(len(queries)), gallery, number, right, cohort, likeness)
     count = min(len(own), len(strangers))
     places = [
         np.concatenate(
@@ -158,21 +165,24 @@ def _part(asked: Asked, rows: Tensor) -> Asked:
         asked.scores[rows],
         asked.right[rows],
         None if cohort is None else cohort[rows],
+        asked.query[rows],
     )
 
 
 def _answers(asked: Iterable[Asked], calibration: Calibration) -> Answers:
     """Of draws as `asked_of_halves` gives them, together."""
-    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    parts: list[tuple[Tensor, ...]] = []
     size = 0
-    for scores, right, cohort in asked:
+    for scores, right, cohort, query in asked:
         size = scores.shape[1]
         among = calibration.among(scores, cohort)
         best, place = among[:, :-1].max(dim=1)
         is_right = (place[:, None] == right).any(dim=1)
-        parts.append((1 - among[:, -1], (right >= 0).any(dim=1), best, is_right))
-    present, is_present, best, is_right = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Answers(present, is_present, best, is_right, size)
+        parts.append((1 - among[:, -1], (right >= 0).any(dim=1), best, is_right, query))
+    present, is_present, best, is_right, query = (
+        torch.cat(column) for column in zip(*parts, strict=True)
+    )
+    return Answers(present, is_present, best, is_right, size, query)
 
 
 def asked_of_halves(
@@ -189,8 +199,9 @@ def asked_of_halves(
     for queries, gallery in _halves(worn[:, 0], is_person, draws, seed):
         products, number = np.unique(worn[gallery, 0], return_inverse=True)
         right = _places(products, worn[queries])
-        asked = embedding[queries], embedding[gallery]
-        yield _question(*asked, number, right, cohort, likeness)
+        query = torch.from_numpy(worn[queries, 0])
+        shown = embedding[gallery]
+        yield _question(embedding[queries], query, shown, number, right, cohort, likeness)
 
 
 def _places(products: np.ndarray, asked: np.ndarray) -> Tensor:
@@ -201,21 +212,25 @@ def _places(products: np.ndarray, asked: np.ndarray) -> Tensor:
 
 def _question(
     queries: Tensor,
+    query: Tensor,
     gallery: Tensor,
     number: np.ndarray,
     right: Tensor,
     cohort: Cohort | None,
     likeness: Cosines,
 ) -> Asked:
-    """Queries, float32 (Q, D), and a gallery, (M, D), whose photos are of products 0 to N − 1."""
+    """Queries, float32 (Q, D), and a gallery, (M, D), whose photos are of products 0 to N − 1.
+
+    query: Of `Asked`.
+    """
     products, places = int(number.max()) + 1, torch.from_numpy(number)
     scores = product_scores(likeness.of_gallery(queries, gallery, places), places, products)
     if cohort is None:
-        return Asked(scores, right, None)
+        return Asked(scores, right, None, query)
     same = cohort.same(likeness.embeddings(gallery))
     holds = product_scores(same.T.float(), places, products) > 0
     found = holds.T[scores.argmax(dim=1)]
-    return Asked(scores, right, cohort.cosines(likeness.embeddings(queries), found))
+    return Asked(scores, right, cohort.cosines(likeness.embeddings(queries), found), query)
 
 
 def _halves(
@@ -240,6 +255,7 @@ def report_open_set(answers: Answers, calibration: Calibration, draws: int) -> O
 
     present, truth = answers.present.numpy(), answers.is_present.numpy()
     said = present >= calibration.catalog_threshold
+    low, high = auroc_interval(present, truth, answers.query.numpy()) or (None, None)
     return OpenSetReport(
         queries=len(present),
         catalog_size=answers.catalog_size,
@@ -250,4 +266,6 @@ def report_open_set(answers: Answers, calibration: Calibration, draws: int) -> O
         best_calibration_error=expected_calibration_error(
             answers.best.numpy(), answers.is_right.numpy()
         ),
+        auroc_low=low,
+        auroc_high=high,
     )

@@ -1,6 +1,6 @@
 """Same product or not? The LookBook report's experiment 1 on drawn pairs.
 
-Shapes: P pairs, R rows (photos).
+Shapes: P pairs, R rows (photos), A answers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 BINS = 15  # of the calibration error, as in Guo et al. 2017
+RESAMPLES = 200  # of a confidence interval
 
 
 @dataclass(frozen=True)
@@ -179,3 +180,37 @@ def expected_calibration_error(probability: Floats, truth: Booleans) -> float:
     true = np.bincount(number, truth.astype(float), minlength=BINS)
     filled = counts > 0
     return float(np.abs(stated[filled] - true[filled]).sum() / counts.sum())
+
+
+def auroc_interval(
+    probability: Floats, truth: Booleans, query: Integers, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % confidence interval of the AUROC: what other people would have given.
+
+    The bootstrap (Efron and Tibshirani 1993, An Introduction to the Bootstrap), percentiles of
+    resamples. It draws queries, each with all answers to it: what was asked again in other draws
+    is nothing new.
+
+    Args:
+        probability: float64 (A,), of answers.
+        truth: bool (A,), whether what was asked is so.
+        query: int64 (A,), who was asked about; in several answers perhaps.
+        seed: Of the resamples.
+
+    Returns:
+        Both ends, or None where no resample has answers of both kinds.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(seed)
+    _, number = np.unique(query, return_inverse=True)
+    queries = int(number.max()) + 1
+    found = []
+    for _ in range(RESAMPLES):
+        times = np.bincount(random.integers(queries, size=queries), minlength=queries)[number]
+        if times[truth].any() and times[~truth].any():
+            found.append(roc_auc_score(truth, probability, sample_weight=times))
+    if not found:
+        return None
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(low), float(high)

@@ -107,8 +107,34 @@ def test_what_is_more_likely_than_not_is_said() -> None:
     present = torch.tensor([0.2, 0.4, 0.5, 0.9])
     fitted = fit_among(*photos(40, 8, noise=0.5), Calibration(scale=10.0))
     assert fitted != Calibration(scale=10.0)
-    report = report_open_set(Answers(present, truth, present, truth, 2), fitted, draws=1)
+    answers = Answers(present, truth, present, truth, 2, torch.arange(4))
+    report = report_open_set(answers, fitted, draws=1)
     assert report.accuracy == 3 / 4
+
+
+def test_who_is_asked_again_in_another_draw_is_nobody_new_to_the_interval() -> None:
+    """Of 40 products, two photos each; in a draw each product is asked about once."""
+    photo = photos(40, 8, noise=0.8)
+    calibration = Calibration(scale=10.0)
+    once = ask(*photo, calibration, draws=1)
+    assert sorted(once.query.tolist()) == list(range(40))
+    said = once.present, once.is_present, once.best, once.is_right
+    present, is_present, best, is_right, query = (
+        torch.cat([each] * 9) for each in (*said, once.query)
+    )
+    often = Answers(present, is_present, best, is_right, once.catalog_size, query)
+    one, nine = (report_open_set(each, calibration, 1) for each in (once, often))
+    assert one.auroc_low is not None
+    assert one.auroc_high is not None
+    assert one.auroc_low < one.auroc < one.auroc_high
+    assert (nine.auroc, nine.auroc_low, nine.auroc_high) == pytest.approx(
+        (one.auroc, one.auroc_low, one.auroc_high)
+    )
+    strangers = torch.nn.functional.normalize(torch.randn(30, 8), dim=1)
+    asked = ask_strangers(*photo, strangers, calibration, draws=4)
+    own = asked.query < 80
+    assert bool((own == asked.is_present).all())
+    assert sorted(asked.query[~own].tolist()) == sorted([*range(80, 110)] * 4)
 
 
 def test_strangers_and_own_people_are_asked_in_equal_numbers() -> None:

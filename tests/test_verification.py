@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from siamese.errors import UserError
 from siamese.verification import (
+    RESAMPLES,
     Booleans,
     Integers,
+    auroc_interval,
     draw_pairs,
     expected_calibration_error,
     rows_by_product,
@@ -174,3 +176,45 @@ def test_the_calibration_error_of_hand_made_answers() -> None:
     assert expected_calibration_error(probability, truth) == pytest.approx(0.15)
     assert expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
     assert verify(probability, truth).calibration_error == pytest.approx(0.15)
+
+
+def naive_auroc(probability: np.ndarray, truth: np.ndarray) -> float:
+    """Share of (right, wrong) couples in the right order; ties count half."""
+    right, wrong = probability[truth][:, None], probability[~truth][None]
+    return float(((right > wrong) + 0.5 * (right == wrong)).mean())
+
+
+def test_the_interval_is_that_of_resampled_people_with_all_answers_to_them() -> None:
+    """Naively: the answers to whoever was drawn, written down as often as that."""
+    random = np.random.default_rng(5)
+    query = random.permutation(np.repeat([3, 10, 11, 40, 41, 77, 78, 90], 3))
+    truth = random.random(24) < 0.5
+    probability = (random.random(24) * 0.6 + 0.4 * truth).round(1).astype(np.float64)
+    people, drawing, found = np.unique(query), np.random.default_rng(7), []
+    for _ in range(RESAMPLES):
+        drawn = people[drawing.integers(len(people), size=len(people))]
+        rows = np.concatenate([np.flatnonzero(query == person) for person in drawn])
+        if 0 < truth[rows].sum() < len(rows):
+            found.append(naive_auroc(probability[rows], truth[rows]))
+    expected = sorted(found)[int(0.025 * len(found))], sorted(found)[int(0.975 * len(found))]
+    low_and_high = auroc_interval(probability, truth, query, seed=7)
+    assert low_and_high == pytest.approx(np.quantile(found, [0.025, 0.975]))
+    assert low_and_high == pytest.approx(expected, abs=0.03)
+    assert low_and_high is not None
+    assert low_and_high[0] < naive_auroc(probability, truth) < low_and_high[1]
+
+
+def test_four_times_as_many_people_halve_the_interval() -> None:
+    random = np.random.default_rng(0)
+    widths = []
+    for people in (100, 400):
+        truth = np.arange(people) % 2 == 0
+        interval = auroc_interval(random.normal(size=people) + truth, truth, np.arange(people))
+        assert interval is not None
+        assert interval[0] < 0.76 < interval[1]  # of two normal distributions one deviation apart
+        widths.append(interval[1] - interval[0])
+    assert widths[0] / widths[1] == pytest.approx(2, rel=0.25)
+
+
+def test_answers_of_one_kind_have_no_interval() -> None:
+    assert auroc_interval(np.array([0.1, 0.9]), np.array([True, True]), np.arange(2)) is None
