@@ -61,10 +61,11 @@ def load_backbone(
             raise not_fetched(called, error, _link(library, name)) from error
         raise UserError(f"{called}: cannot be made ({reason_of(error)}); choose another") from error
     _check_patches(backbone, called, (height, width))
-    if pooling == "levels":  # first, for a file need not hold what follows the last level
-        backbone = _levels_of(backbone, called)
+    trunk = backbone
+    if pooling == "levels":  # first, for a file need not hold what is cut off the trunk here
+        backbone = _levels_of(trunk, called)
     if not isinstance(pretrained, bool):
-        load_weights(getattr(backbone, "trunk", backbone), pretrained)
+        load_weights(trunk, pretrained)
     train_depthwise_quickly(backbone)
     return backbone.train(), _features(backbone, called, (height, width))
 
